@@ -1,0 +1,55 @@
+# `make demo` and `make test` install what they need; `make help` lists the rest.
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+SHELL_SCRIPTS = $(shell git grep -lIE '^\#!/bin/(ba)?sh' -- . 2>/dev/null)
+
+# Ansible must not take settings, paths or a locale from whoever calls make.
+unexport $(filter ANSIBLE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME VIRTUAL_ENV LANG LANGUAGE
+export LC_ALL := C.UTF-8
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help demo picture test test-all lint format pin fleet-up fleet-down lock setup clean
+
+help: ## List what can be made
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: setup ## Deploy to two simulated GX devices, raise the loads, judge how the limits held
+	@PYTHONPATH=tests:agent $(PYTHON) -m demo
+
+picture: setup ## Make the README's picture again: the demo, its plot kept in tests/demo
+	@PYTHONPATH=tests:agent $(PYTHON) -m demo --picture tests/demo/demo.png
+
+test: setup ## All tests but those that take minutes
+	@$(PYTHON) -m pytest -m 'not slow'
+
+test-all: setup ## All tests
+	@$(PYTHON) -m pytest
+
+lint: ## Every checker: format, rules, types, YAML, Ansible, shell
+	@sh tests/setup.sh --lint
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m yamllint --strict .
+	$(PYTHON) -m ansiblelint --strict -q
+	shellcheck $(SHELL_SCRIPTS)
+
+format: setup ## Format the Python files
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix --quiet .
+
+fleet-up: setup ## Start the simulated devices and leave them running, with an inventory for the playbooks
+	@PYTHONPATH=tests:agent $(PYTHON) -m gx.fleet up
+
+fleet-down: setup ## Stop the simulated devices
+	@PYTHONPATH=tests:agent $(PYTHON) -m gx.fleet down
+
+lock: setup ## Choose the versions in requirements.txt anew
+	@sh tests/lock.sh
+
+setup:
+	@sh tests/setup.sh
+
+clean: ## Remove everything that was made here
+	rm -rf .venv build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find agent playbooks roles tests -name __pycache__ -type d -prune -exec rm -rf {} +
