@@ -1,0 +1,1 @@
+"""Keeps the MultiPlus inverters of one GX device under a power limit."""

@@ -1,0 +1,229 @@
+"""The configuration file: JSON text in, a :class:`Config` out, every fault named in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
+
+METHOD_NAMES = (
+    "ac_power_limit",
+    "phase_power_limit",
+    "max_power",
+    "ess_override",
+    "ess_setting",
+)
+
+
+class Config(NamedTuple):
+    """One site's settings. Powers in W, times in s; ``None`` where a limit is not set."""
+
+    max_multiplus_output_w: Optional[float] = 30000.0
+    max_grid_export_w: Optional[float] = None
+    phase_count: int = 3
+    per_phase: Union[bool, str] = False
+    min_output_limit_w: float = 1000.0
+    max_power_change_per_step_w: float = 1000.0
+    max_power_increase_per_step_w: float = 500.0
+    gradual_adjustment: bool = True
+    control_interval_s: float = 1.0
+    meter_delay_s: float = 0.0
+    measurement_skew_s: float = 1.0
+    export_margin_w: float = 100.0
+    relax_hold_s: float = 2.0
+    data_hold_s: float = 3.0
+    failsafe_limit_w: Optional[float] = None
+    methods: Tuple[str, ...] = METHOD_NAMES
+    stored_backstop: bool = True
+    stored_writes_per_day: int = 24
+    on_stop: str = "keep"
+    dry_run: bool = False
+
+
+class Range(NamedTuple):
+    """A number's allowed range, both ends included; ``whole`` refuses fractions."""
+
+    low: float
+    high: float
+    unit: str
+    whole: bool = False
+    nullable: bool = False
+
+
+RANGES: Mapping[str, Range] = {
+    "max_multiplus_output_w": Range(1, 1_000_000, "W", nullable=True),
+    "max_grid_export_w": Range(0, 1_000_000, "W", nullable=True),
+    "min_output_limit_w": Range(0, 1_000_000, "W"),
+    "max_power_change_per_step_w": Range(1, 1_000_000, "W"),
+    "max_power_increase_per_step_w": Range(1, 1_000_000, "W"),
+    "control_interval_s": Range(0.2, 10, "s"),
+    "meter_delay_s": Range(0, 8, "s"),
+    "measurement_skew_s": Range(0, 5, "s"),
+    "export_margin_w": Range(0, 10_000, "W"),
+    "relax_hold_s": Range(0, 600, "s"),
+    "data_hold_s": Range(1, 4, "s"),
+    "failsafe_limit_w": Range(0, 1_000_000, "W", nullable=True),
+    "stored_writes_per_day": Range(1, 1000, "writes", whole=True),
+}
+CHOICES: Mapping[str, Tuple[Any, ...]] = {
+    "phase_count": (1, 3),
+    "per_phase": (False, True, "strict"),
+    "gradual_adjustment": (False, True),
+    "stored_backstop": (False, True),
+    "on_stop": ("keep", "release"),
+    "dry_run": (False, True),
+}
+
+
+class ConfigError(ValueError):
+    """The text is no usable configuration; ``faults`` holds one line each."""
+
+    def __init__(self, faults: Tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def parse(text: str) -> Config:
+    """Read a configuration; raise :class:`ConfigError` with every fault found, not the first."""
+    given = _load(text)
+    faults = []
+    values = {}
+    for key, value in given.items():
+        fault, clean = _check(key, value)
+        if fault:
+            faults.append("%s: %s" % (key, fault))
+        else:
+            values[key] = clean
+
+    config = _with_default_increase(Config(**values), given)
+    faults.extend(_check_together(config, faults))
+    if faults:
+        raise ConfigError(tuple(faults))
+    return config
+
+
+def failsafe_limit_w(config: Config, pv_inverter: bool) -> float:
+    """The cap to walk to when an export limit has lost its measurement, W.
+
+    With every load switched off the inverter alone feeds in what it delivers, so the export
+    limit itself is safe; not where an AC-coupled PV inverter adds to it, hence the floor.
+    """
+    floor = floor_w(config)
+    if config.failsafe_limit_w is not None:
+        return max(floor, config.failsafe_limit_w)
+    if pv_inverter or config.max_grid_export_w is None:
+        return floor
+    return max(floor, config.max_grid_export_w)
+
+
+def floor_w(config: Config) -> float:
+    """The lowest cap ever written, W. Zero would read as "inverter off": Victron uses 1."""
+    return max(1.0, config.min_output_limit_w)
+
+
+def _load(text: str) -> Mapping[str, Any]:
+    def once(pairs: Any) -> Mapping[str, Any]:
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(tuple("%s: given twice" % name for name in twice))
+        return dict(pairs)
+
+    try:
+        given = json.loads(text, object_pairs_hook=once)
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(("not JSON: %s" % error,)) from None
+    if not isinstance(given, dict):
+        raise ConfigError(("not a JSON object of keys and values",))
+    return given
+
+
+def _check(key: str, value: Any) -> Tuple[str, Any]:
+    """A fault ('' when there is none) and the clean value of one key."""
+    if key in RANGES:
+        return _check_number(RANGES[key], value)
+    if key in CHOICES:
+        for choice in CHOICES[key]:
+            # 1 == True in Python; a configuration keeps them apart.
+            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+                return "", choice
+        allowed = ", ".join(json.dumps(choice) for choice in CHOICES[key])
+        return "%s is not allowed; one of %s" % (_shown(value), allowed), None
+    if key == "methods":
+        return _check_methods(value)
+    return "unknown key; the keys are %s" % ", ".join(Config._fields), None
+
+
+def _check_number(allowed: Range, value: Any) -> Tuple[str, Any]:
+    text = "%s to %s %s" % (_plain(allowed.low), _plain(allowed.high), allowed.unit)
+    text = "a whole number from %s" % text if allowed.whole else "a number from %s" % text
+    if allowed.nullable:
+        text += ", or null for none"
+        if value is None:
+            return "", None
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not good or not allowed.low <= value <= allowed.high or not math.isfinite(value):
+        return "%s is not allowed; %s" % (_shown(value), text), None
+    if allowed.whole:
+        whole = value == int(value)
+        return ("", int(value)) if whole else ("%s is not allowed; %s" % (value, text), None)
+    return "", float(value)
+
+
+def _check_methods(value: Any) -> Tuple[str, Any]:
+    if value == "auto":
+        return "", METHOD_NAMES
+    allowed = '"auto", or a list of one or more of %s, each once' % ", ".join(METHOD_NAMES)
+    good = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(name, str) and name in METHOD_NAMES for name in value)
+        and len(set(value)) == len(value)
+    )
+    if not good:
+        return "%s is not allowed; %s" % (_shown(value), allowed), None
+    return "", tuple(value)
+
+
+def _with_default_increase(config: Config, given: Mapping[str, Any]) -> Config:
+    """Without a value of its own the increase is never larger than the decrease."""
+    if "max_power_increase_per_step_w" in given:
+        return config
+    step = min(config.max_power_increase_per_step_w, config.max_power_change_per_step_w)
+    return config._replace(max_power_increase_per_step_w=step)
+
+
+def _check_together(config: Config, faults: list[str]) -> list[str]:
+    """Faults of keys that are each allowed but not beside each other."""
+    if faults:
+        return []
+    found = []
+    output = config.max_multiplus_output_w
+    if output is None and config.max_grid_export_w is None:
+        found.append(
+            "max_multiplus_output_w: null leaves no limit at all; "
+            "give it or max_grid_export_w a number"
+        )
+    if output is not None and config.min_output_limit_w > output:
+        found.append(
+            "min_output_limit_w: %g is above max_multiplus_output_w; 0 to %g W"
+            % (config.min_output_limit_w, output)
+        )
+    if config.max_power_increase_per_step_w > config.max_power_change_per_step_w:
+        found.append(
+            "max_power_increase_per_step_w: %g is above max_power_change_per_step_w; 1 to %g W"
+            % (config.max_power_increase_per_step_w, config.max_power_change_per_step_w)
+        )
+    return found
+
+
+def _plain(number: float) -> str:
+    """Never 1e+06: an operator reads these."""
+    return "%d" % number if number == int(number) else "%g" % number
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
