@@ -1,0 +1,1 @@
+"""The simulated GX device and the site behind it."""
