@@ -1,6 +1,8 @@
 # `make demo` and `make test` install what they need; `make help` lists the rest.
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
+# What runs on a device, where the oldest Python is 3.8.
+DEVICE_PYTHON = agent/export_limiter $(wildcard roles/export_limiter/files)
 SHELL_SCRIPTS = $(shell git grep -lIE '^\#!/bin/(ba)?sh' -- . 2>/dev/null)
 
 # Ansible must not take settings, paths or a locale from whoever calls make.
@@ -30,6 +32,7 @@ lint: ## Every checker: format, rules, types, YAML, Ansible, shell
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+	$(PYTHON) -m vermin -q --violations --no-tips -t=3.8- $(DEVICE_PYTHON)
 	$(PYTHON) -m yamllint --strict .
 	$(PYTHON) -m ansiblelint --strict -q
 	shellcheck $(SHELL_SCRIPTS)
