@@ -1,0 +1,256 @@
+"""One simulated GX device: real sshd, daemontools and D-Bus on a root that looks like Venus OS.
+
+The device outlives its own reboots: it keeps /data, its network and its cable while it is off.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from gx import rootfs
+from gx.namespaces import HERE, SimulationError, kill_and_wait
+from gx.network import Network
+from gx.waiting import DeadlineError, wait_until
+
+SSH_PORT = 22
+READY_S = 20.0
+TERM_S = 5.0
+ASK_S = 5.0
+PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+HOST_KEYS = ("rsa", "ecdsa")
+
+
+class DeviceSpec(NamedTuple):
+    """What is fixed about a device; `site` is the simulated site's description.
+
+    `data_mb` is the size of /data: 32 is a CCGX, about 1100 a Cerbo GX.
+    """
+
+    name: str
+    portal_id: str
+    site: Mapping[str, object]
+    machine: str = "einstein"
+    version: str = "v3.67"
+    profile: str = "py312-v360"
+    data_mb: int = 256
+
+
+class Device:
+    """A device in its own directory, plugged into a network; `start` turns it on.
+
+    `data` is where the host finds its /data, also while it is off. An absolute link in there
+    means the host's file, not the device's.
+    """
+
+    def __init__(self, spec: DeviceSpec, workdir: Path, network: Network, host: int) -> None:
+        self.spec = spec
+        self.directory = workdir / spec.name
+        self.host = host
+        self.address = network.address(host)
+        self.ssh_address = (self.address, SSH_PORT)
+        self.sim = self.directory / "sim"
+        self.control = self.sim / "control"
+        self._network = network
+        self._inside = network.namespaces
+        self.data = self._inside.path(self.directory / "data")
+        self._boot: subprocess.Popen[str] | None = None
+
+    def create(self, base: Path, authorized_key: str) -> None:
+        """Make the device, turned off, with the root shared in `base` and a fresh /data."""
+        for name in ("root", "data", "sim"):
+            (self.directory / name).mkdir(parents=True)
+        self._dress(self.spec.version, self.spec.profile)
+        image = self.directory / "data.ext4"
+        with image.open("wb") as file:
+            file.truncate(self.spec.data_mb * 1024 * 1024)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+        self._inside.run("sh", HERE / "assemble.sh", base, self.directory, str(self.spec.data_mb))
+        self._fill_data(authorized_key)
+        site = {**self.spec.site, "portal_id": self.spec.portal_id}
+        (self.sim / "site.json").write_text(json.dumps(site, indent=2))
+        self._network.plug(self.directory / "net", self.host, self.spec.portal_id)
+
+    def destroy(self) -> None:
+        """Turn it off and remove every trace of it."""
+        self.power_cut()
+        self._network.unplug(self.directory / "net")
+        self._inside.run("umount", "--recursive", self.directory / "root")
+        self._inside.run("umount", self.directory / "data")
+        shutil.rmtree(self.directory)
+
+    def start(self, *, wait: bool = True) -> None:
+        """Turn it on; return when it is ready, or at once with `wait` False."""
+        if self.pid:
+            raise SimulationError(f"{self.spec.name} is on already")
+        for left in ("booted", "control", "site.log"):
+            (self.sim / left).unlink(missing_ok=True)
+        isolate = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
+        boot = subprocess.Popen(
+            [
+                *self._inside.entering(net=self.directory / "net"),
+                *[*isolate, "sh", HERE / "boot.sh", self.directory, self.spec.machine],
+                self._inside.workdir / "hostproc",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert boot.stdout
+        answer = boot.stdout.readline().strip()
+        if not answer.isdecimal():
+            raise SimulationError(f"{self.spec.name} does not boot: {answer}")
+        (self.directory / "pid").write_text(answer)
+        self._boot = boot
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, deadline_s: float = READY_S) -> None:
+        """Wait until it has booted, sshd greets and the simulated site is on its bus."""
+        name = self.spec.name
+        wait_until(self._booted, f"{name} to boot", deadline_s)
+        wait_until(self._greets, f"sshd of {name}", deadline_s)
+        wait_until(self._site_ready, f"the site of {name} (see {self.sim}/site.log)", deadline_s)
+
+    @property
+    def pid(self) -> int | None:
+        """The host's process number of the device's init, None while it is off."""
+        try:
+            pid = int((self.directory / "pid").read_text())
+            network = os.stat(f"/proc/{pid}/ns/net")
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # The number may have gone to another process since.
+        own = os.stat(self._inside.path(self.directory / "net"))
+        return pid if os.path.samestat(network, own) else None
+
+    def power_cut(self) -> None:
+        """Turn it off without a word to anybody: every process is killed, RAM is lost."""
+        if pid := self.pid:
+            kill_and_wait(pid)
+        (self.directory / "pid").unlink(missing_ok=True)
+        if self._boot:
+            self._boot.communicate()
+            self._boot = None
+
+    def stop(self) -> None:
+        """Shut it down: every process is asked to end and has 5 s, then the power goes."""
+        if self.pid:
+            self.run("kill -TERM -1")
+            with contextlib.suppress(DeadlineError):
+                wait_until(lambda: self.processes() == 1, "the processes to end", TERM_S)
+        self.power_cut()
+
+    def reboot(self, *, wait: bool = True) -> None:
+        """Shut it down and turn it on again; only /data is kept."""
+        self.stop()
+        self.start(wait=wait)
+
+    def firmware_update(self, version: str, profile: str) -> None:
+        """Replace the root by another version's, with its Python library, and reboot."""
+        self.stop()
+        self._dress(version, profile)
+        self.start()
+
+    def run(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a shell command on the device without SSH, for a test to look at it."""
+        pid = self.pid
+        if not pid:
+            raise SimulationError(f"{self.spec.name} is off")
+        enter = ["nsenter", "-t", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
+        clean = ["env", "-i", f"PATH={PATH}", "HOME=/home/root", "USER=root"]
+        done = subprocess.run(
+            [*enter, *clean, "/bin/sh", "-c", f"cd; {command}"], capture_output=True, text=True
+        )
+        if check and done.returncode:
+            raise SimulationError(f"{self.spec.name}: {command}: {done.stderr.strip()}")
+        return done
+
+    def processes(self) -> int:
+        """Count its processes, the init among them."""
+        pid = self.pid
+        if not pid:
+            return 0
+        return sum(_alive(entry) for entry in Path(f"/proc/{pid}/root/proc").glob("[0-9]*"))
+
+    def ask(self, **request: object) -> dict[str, object]:
+        """Send the simulated site one request, as `ask(do="load", w=41000)`; return the answer."""
+        with self._control() as connection:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            answer = connection.makefile().readline()
+        return cast("dict[str, object]", json.loads(answer))
+
+    def _control(self) -> socket.socket:
+        """Connect to the site's control socket.
+
+        Through its directory's file descriptor: a socket's path may have 107 bytes only.
+        """
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(ASK_S)
+        directory = os.open(self.sim, os.O_PATH)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/{self.control.name}")
+        except OSError:
+            connection.close()
+            raise
+        finally:
+            os.close(directory)
+        return connection
+
+    def _dress(self, version: str, profile: str) -> None:
+        rootfs.dress(self.directory, version=version, machine=self.spec.machine, profile=profile)
+
+    def _fill_data(self, authorized_key: str) -> None:
+        ssh = self.data / "home/root/.ssh"
+        ssh.mkdir(mode=0o700, parents=True)
+        (ssh / "authorized_keys").write_text(f"{authorized_key}\n")
+        (ssh / "authorized_keys").chmod(0o600)
+        (self.data / "venus").mkdir()
+        (self.data / "venus/unique-id").write_text(f"{self.spec.portal_id}\n")
+        keys = self.data / "keys"
+        keys.mkdir(mode=0o700)
+        for kind in HOST_KEYS:
+            make_key(keys / f"ssh_host_{kind}_key", kind)
+
+    def _booted(self) -> bool:
+        if not self.pid:
+            raise SimulationError(f"{self.spec.name} went off (see {self.sim}/console.log)")
+        return (self.sim / "booted").exists()
+
+    def _greets(self) -> bool:
+        try:
+            with self._network.connect(*self.ssh_address) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def _site_ready(self) -> bool:
+        if not (HERE / "services.py").exists():
+            return True
+        try:
+            return "ready" in (self.sim / "site.log").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+
+
+def make_key(path: Path, kind: str) -> None:
+    """Make an SSH key without a passphrase; its public half is beside it, named .pub."""
+    size = ["-b", "2048"] if kind == "rsa" else []
+    command = ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-C", path.stem, "-f", path]
+    subprocess.run(command, check=True)
+
+
+def _alive(entry: Path) -> bool:
+    """Say whether a process of /proc runs: neither gone nor a zombie that waits for its parent."""
+    try:
+        state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

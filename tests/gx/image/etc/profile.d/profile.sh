@@ -1,0 +1,1 @@
+export LC_CTYPE=en_US.utf8
