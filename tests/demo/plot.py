@@ -38,22 +38,27 @@ def _draw_site(record: Record, panel: Axes) -> None:
     outputs_kw = [row.output_w / 1000 for row in rows]
 
     panel.fill_between(times_s, outputs_kw, color=OUTPUT, alpha=0.12, linewidth=0)
-    panel.plot(times_s, loads_kw, color=LOAD, linestyle="--", label="load")
-    panel.axhline(site.limit_w / 1000, color=LIMIT, linewidth=1.5, label="limit")
-    panel.step(
+    from_grid = [load > output for load, output in zip(loads_kw, outputs_kw, strict=True)]
+    panel.fill_between(
         times_s,
-        caps_kw,
-        where="post",
-        color=CAP,
-        linewidth=2.5,
-        dashes=(4, 2),
-        label="cap in force",
+        outputs_kw,
+        loads_kw,
+        where=from_grid,
+        color=LOAD,
+        alpha=0.15,
+        linewidth=0,
+        label="taken from the grid",
     )
-    panel.plot(times_s, outputs_kw, color=OUTPUT, linewidth=2, label="inverter output")
+    panel.plot(times_s, loads_kw, color=LOAD, linestyle="--", label="load", linewidth=2)
+    panel.axhline(site.limit_w / 1000, color=LIMIT, linewidth=1.5, label="limit")
+    panel.plot(times_s, outputs_kw, color=OUTPUT, linewidth=2.5, label="inverter output")
+    panel.step(
+        times_s, caps_kw, where="post", color=CAP, linewidth=2, dashes=(3, 3), label="cap in force"
+    )
     panel.set_title(f"{site.name}: limit {site.limit_w / 1000:g} kW", loc="left", fontweight="bold")
     panel.set_ylabel("power, kW")
     panel.set_ylim(0, 1.1 * max([*loads_kw, site.limit_w / 1000]))
     panel.set_xlim(times_s[0], times_s[-1])
     panel.grid(alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(loc="lower right", ncols=4, frameon=False)
+    panel.legend(loc="lower right", ncols=5, frameon=False, fontsize="small")

@@ -1,23 +1,16 @@
 """What the demo knows about a site while it runs: who it is, what it did, what was written."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 
 class Site(NamedTuple):
-    """A simulated site with a running agent, wherever both of them run.
-
-    `control` is the simulation's socket, `status` the agent's status file.
-    `load_from_w` and `load_to_w` are where the demo starts and ends with the site's load.
-    """
+    """A simulated site; its load rises from `load_from_w` to `load_to_w` in the demo."""
 
     name: str
     limit_w: float
     max_step_w: float
     load_from_w: float
     load_to_w: float
-    control: Path
-    status: Path
 
 
 class Row(NamedTuple):

@@ -7,9 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +26,7 @@ from demo.verdict import Verdict
 
 PLAIN_LINE_EVERY_S = 2.0
 BAR_CELLS = 30
+WIDTH_FOR_ALL = 120  # cells; a narrower terminal shows neither bar nor limit
 
 
 class View:
@@ -60,8 +69,8 @@ class View:
 
     def summary(self, sites: list[Site], verdicts: list[Verdict]) -> None:
         """Print the figures of each site."""
-        table = Table(title="What the sites did", title_justify="left")
-        table.add_column("")
+        table = Table(box=SIMPLE_HEAD)
+        table.add_column("what the sites did")
         for site in sites:
             table.add_column(site.name, justify="right")
         for title, cells in _summary_rows(sites, verdicts):
@@ -93,27 +102,31 @@ class PlainSites:
 class DrawnSites:
     """The sites as a table that is drawn anew, over a progress bar."""
 
-    def __init__(self, live: Live, progress: Progress, task: int) -> None:
+    def __init__(self, live: Live, progress: Progress, task: TaskID) -> None:
+        self._console = live.console
         self._live = live
         self._progress = progress
         self._task = task
 
     def show(self, newest: list[tuple[Site, Row]]) -> None:
         """Draw the newest row of each site."""
-        table = Table(expand=False)
+        wide = self._console.width >= WIDTH_FOR_ALL
+        table = Table(box=SIMPLE_HEAD)
         table.add_column("time", justify="right")
         table.add_column("site")
-        table.add_column("output and load against the limit", min_width=BAR_CELLS)
-        for title in ("load", "output", "cap", "limit"):
+        if wide:
+            table.add_column("output, load, limit", min_width=BAR_CELLS)
+        for title in ("load", "output", "cap", "limit") if wide else ("load", "output", "cap"):
             table.add_column(title, justify="right", min_width=8)
         table.add_column("state", min_width=10)
-        table.add_column("reason", min_width=24, overflow="fold")
+        table.add_column("reason", overflow="fold")
         for site, row in newest:
             table.add_row(
                 f"{row.t_s:.0f} s",
                 site.name,
-                _bar(site, row),
-                *(kw(power_w) for power_w in (row.load_w, row.output_w, row.cap_w, site.limit_w)),
+                *([_bar(site, row)] if wide else []),
+                *(kw(power_w) for power_w in (row.load_w, row.output_w, row.cap_w)),
+                *([kw(site.limit_w)] if wide else []),
                 Text(row.state, style="bold yellow" if row.state == "limiting" else "green"),
                 row.reason,
             )
