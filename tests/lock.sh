@@ -17,7 +17,7 @@ EOF
 build/lock/bin/pip install --disable-pip-version-check -q -r build/lock/wanted
 {
     echo '# Every package of the controller, the demo, the tests and the linters, at one version each.'
-    echo '# Made by `make lock` from the extras in pyproject.toml.'
+    echo "# Made by 'make lock' from the extras in pyproject.toml."
     build/lock/bin/pip freeze
 } >build/lock/requirements.txt
 mv build/lock/requirements.txt requirements.txt

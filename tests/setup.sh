@@ -79,6 +79,10 @@ make_venv() {
 }
 
 pip_error() {
+    if grep -q 'Retrying (' build/pip.log; then
+        echo "the package index can't be reached (see build/pip.log)"
+        return
+    fi
     grep -m 1 '^ERROR: ' build/pip.log || echo "see build/pip.log"
 }
 
