@@ -1,0 +1,254 @@
+"""Build a release of the agent from a git commit, and pin it by one hash.
+
+A release is what git holds under ``agent/`` at a commit: ``{path: text}``. Its MANIFEST lists the
+sha256 and the path of every file, and the sha256 of the MANIFEST is the pin: the same number on the
+controller, on the device before anything is switched, and in every later check. Blobs are taken by
+object id: no working tree, no attributes and no archive format can change a byte of them.
+
+Run as a program it prints the two lines that pin a commit in an inventory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+AGENT = "agent/"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
+# Written beside the files on the device: a release that brought its own would shadow them.
+RESERVED = ("MANIFEST", "config.json")
+REGULAR = ("100644", "100755")
+MAX_FILES = 200
+MAX_FILE_BYTES = 256 * 1024
+MAX_RELEASE_BYTES = 1024 * 1024
+GIT_TIMEOUT_S = 120
+
+
+class PinError(Exception):
+    """What was asked for can't be built or is not what was pinned; one line says why."""
+
+
+class Release(NamedTuple):
+    """The agent at one commit; ``sha256`` is that of ``manifest``."""
+
+    commit: str
+    files: dict[str, str]
+    manifest: str
+    sha256: str
+
+
+def build(repository: str, commit: str, signers: str | None = None) -> Release:
+    """Take the release from a repository (a directory or a URL); raise :class:`PinError`.
+
+    With ``signers`` (an allowed-signers file of ssh-keygen) the commit must carry a good signature.
+    """
+    if not COMMIT.fullmatch(commit):
+        raise PinError(f"commit {commit!r} is not 40 lower-case hexadecimal digits")
+    directory = _local(repository, commit)
+    if signers:
+        _verify_signature(directory, commit, signers)
+    return of_files(commit, _files(directory, commit))
+
+
+def of_files(commit: str, files: dict[str, str]) -> Release:
+    """Number a release whose files are at hand."""
+    text = manifest(files)
+    return Release(commit, files, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def verify(release: Release, sha256: str) -> None:
+    """Refuse a release that is not the pinned one."""
+    if not SHA256.fullmatch(sha256):
+        raise PinError(f"sha256 {sha256!r} is not 64 lower-case hexadecimal digits")
+    if release.sha256 != sha256:
+        raise PinError(
+            f"commit {release.commit} has the sha256 {release.sha256}, the inventory pins {sha256}"
+        )
+
+
+def manifest(files: dict[str, str]) -> str:
+    """``sha256sum -c`` form, in C order of the paths."""
+    lines = (f"{hashlib.sha256(files[path].encode()).hexdigest()}  {path}\n" for path in files)
+    return "".join(sorted(lines, key=lambda line: line[66:].encode()))
+
+
+def pack(release: Release) -> str:
+    """The release as compressed JSON in base64: it travels through Ansible's variables."""
+    text = json.dumps(release._asdict(), sort_keys=True)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def unpack(packed: str) -> Release:
+    """Undo :func:`pack`, recomputing the manifest: the name is never believed."""
+    fields = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return of_files(fields["commit"], fields["files"])
+
+
+def write_tree(release: Release, directory: Path) -> None:
+    """Lay the release out under a directory, to run its code on the controller."""
+    for path, text in release.files.items():
+        target = directory / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text.encode())
+
+
+def head(repository: str) -> str:
+    """The commit that is checked out."""
+    return _git(repository, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+
+
+def edited(repository: str) -> list[str]:
+    """Files of the agent that differ from HEAD or are not in git."""
+    listing = _git(repository, "status", "--porcelain", "-z", "--no-renames", "--", AGENT)
+    return sorted(entry[3:] for entry in listing.decode().split("\0") if entry)
+
+
+def _files(directory: str, commit: str) -> dict[str, str]:
+    blobs = dict(_listed(directory, commit))
+    if not blobs:
+        raise PinError(f"commit {commit} has no {AGENT}")
+    if len(blobs) > MAX_FILES:
+        raise PinError(f"{AGENT} has {len(blobs)} files, at most {MAX_FILES} are allowed")
+    contents = _contents(directory, list(blobs.values()))
+    files = {path: _text(path, contents[blob]) for path, blob in blobs.items()}
+    if sum(map(len, contents.values())) > MAX_RELEASE_BYTES:
+        raise PinError(f"{AGENT} is larger than {MAX_RELEASE_BYTES} bytes")
+    return files
+
+
+def _listed(directory: str, commit: str) -> Iterator[tuple[str, str]]:
+    """Path without the prefix and blob of every file; refuses what is not plainly a file."""
+    listing = _git(directory, "ls-tree", "-r", "-z", "--full-tree", commit, "--", AGENT)
+    for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
+        about, _, path = entry.partition("\t")
+        mode, kind, blob = about.split(" ")
+        if mode not in REGULAR or kind != "blob":
+            raise PinError(f"{path} is not a regular file: a link or a submodule is never deployed")
+        path = path[len(AGENT) :]
+        parts = path.split("/")
+        if not SAFE_PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(parts):
+            raise PinError(f"{AGENT}{path!r} is a path that is never deployed")
+        if path in RESERVED:
+            raise PinError(f"{AGENT}{path} has a name that deployment itself needs")
+        yield path, blob
+
+
+def _contents(directory: str, blobs: list[str]) -> dict[str, bytes]:
+    output = _git(directory, "cat-file", "--batch", stdin="\n".join(blobs).encode() + b"\n")
+    contents = {}
+    for blob in blobs:
+        header, _, output = output.partition(b"\n")
+        name, kind, size = header.decode().split(" ")
+        if (name, kind) != (blob, "blob"):
+            raise PinError(f"git has no blob {blob}")
+        contents[blob], output = output[: int(size)], output[int(size) + 1 :]
+    return contents
+
+
+def _text(path: str, content: bytes) -> str:
+    if len(content) > MAX_FILE_BYTES:
+        raise PinError(f"{AGENT}{path} is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise PinError(f"{AGENT}{path} is not text in UTF-8") from None
+
+
+def _local(repository: str, commit: str) -> str:
+    """A directory git can read the commit from; a URL is fetched into a cache, once."""
+    if "://" not in repository and not re.match(r"[^/]+@[^/]+:", repository):
+        directory = os.path.realpath(os.path.expanduser(repository))
+        if not os.path.exists(os.path.join(directory, ".git")) and not _bare(directory):
+            raise PinError(
+                f"{repository} is no git repository: a release is built from a commit, "
+                "never from a copied tree"
+            )
+        return directory
+    cache = os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
+        "venus-export-limiter",
+        hashlib.sha256(repository.encode()).hexdigest()[:16] + ".git",
+    )
+    if not _bare(cache):
+        os.makedirs(cache, exist_ok=True)
+        _git(cache, "init", "--quiet", "--bare")
+    try:
+        _git(cache, "cat-file", "-e", commit + "^{commit}")
+    except PinError:
+        _git(cache, "fetch", "--quiet", "--no-tags", repository, "+refs/heads/*:refs/heads/*")
+    return cache
+
+
+def _bare(directory: str) -> bool:
+    return all(os.path.exists(os.path.join(directory, name)) for name in ("HEAD", "objects"))
+
+
+def _verify_signature(directory: str, commit: str, signers: str) -> None:
+    if not os.path.isfile(signers):
+        raise PinError(f"the allowed-signers file {signers} does not exist")
+    setting = "gpg.ssh.allowedSignersFile=" + os.path.abspath(signers)
+    try:
+        _git(directory, "-c", setting, "verify-commit", commit)
+    except PinError:
+        raise PinError(f"commit {commit} has no good signature by anyone in {signers}") from None
+
+
+def _git(directory: str, *arguments: str, stdin: bytes = b"") -> bytes:
+    # Someone else's clone is only read: git's own guard against its hooks does not apply.
+    command = ["git", "-c", f"safe.directory={os.path.realpath(directory)}", "-C", directory]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment.update(GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
+    try:
+        done = subprocess.run(
+            [*command, *arguments],
+            input=stdin,
+            capture_output=True,
+            env=environment,
+            timeout=GIT_TIMEOUT_S,
+        )
+    except FileNotFoundError:
+        raise PinError("git is not installed on this machine") from None
+    except subprocess.TimeoutExpired:
+        raise PinError(f"git {arguments[0]} took longer than {GIT_TIMEOUT_S} s") from None
+    if done.returncode:
+        reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        raise PinError(f"git {arguments[0]}: {reason[-1]}")
+    return done.stdout
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the two lines of an inventory that pin a commit of this repository."""
+    parser = argparse.ArgumentParser(description="Pin a commit of the agent for an inventory.")
+    parser.add_argument("--repository", default=str(Path(__file__).resolve().parents[3]))
+    parser.add_argument("--commit", help="40 hexadecimal digits; without it, HEAD")
+    options = parser.parse_args(arguments)
+    try:
+        _local(options.repository, "")
+        commit = options.commit or head(options.repository)
+        release = build(options.repository, commit)
+        changes = [] if options.commit else edited(options.repository)
+    except PinError as refused:
+        print(f"pin: {refused}", file=sys.stderr)
+        return 2
+    print(f'export_limiter_commit: "{release.commit}"\nexport_limiter_sha256: "{release.sha256}"')
+    if changes:
+        print(
+            f"pin: this is HEAD; the edits not committed in {', '.join(changes)} are not in it",
+            file=sys.stderr,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
