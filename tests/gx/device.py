@@ -29,7 +29,7 @@ HOST_KEYS = ("rsa", "ecdsa")
 class DeviceSpec(NamedTuple):
     """What is fixed about a device; `site` is the simulated site's description.
 
-    `data_mb` is the size of /data: 32 is a CCGX, about 1100 a Cerbo GX.
+    `variables` are the inventory's for this host. `data_mb` is the size of /data: 32 is a CCGX, about 1100 a Cerbo GX.
     """
 
     name: str
@@ -39,6 +39,7 @@ class DeviceSpec(NamedTuple):
     version: str = "v3.67"
     profile: str = "py312-v360"
     data_mb: int = 256
+    variables: Mapping[str, object] = {}
 
 
 class Device:

@@ -101,10 +101,11 @@ class Namespaces:
         """Return where the host finds what is mounted at `path` inside."""
         return Path(f"/proc/{self.pid}/root{path}")
 
-    def entering(self, net: Path | None = None) -> list[str]:
+    def entering(self, net: Path | None = None, cwd: Path = Path("/")) -> list[str]:
         """Return the command that runs another one inside, or in the network kept at `net`."""
         network = self.path(net) if net else Path(f"/proc/{self.pid}/ns/net")
-        return ["nsenter", "-t", str(self.pid), "--mount", "--pid", f"--net={network}", "--"]
+        enter = ["nsenter", "-t", str(self.pid), "--mount", "--pid", f"--net={network}"]
+        return [*enter, f"--wdns={cwd}", "--"]
 
     def run(self, *command: str | Path, net: Path | None = None) -> str:
         """Run a command inside; return what it printed, raise SimulationError when it fails."""

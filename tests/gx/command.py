@@ -1,0 +1,91 @@
+"""The command line of the simulated fleet: `python3 -m gx.fleet ...`."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from gx import inventory
+from gx.fleet import Fleet, down
+from gx.namespaces import SimulationError
+from gx.sites import SITES
+from gx.waiting import DeadlineError
+
+WORKDIR = inventory.REPOSITORY / ".fleet"
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="gx.fleet", description="A fleet of simulated GX devices, for a person to try."
+    )
+    parser.add_argument("--dir", type=Path, default=WORKDIR, help="where its files are")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, about in (
+        ("up", "start two devices, harbour and cabin, and leave them running"),
+        ("down", "stop everything and remove its files"),
+        ("status", "show the devices"),
+        ("exec", "run a command where the controller is"),
+        ("reboot", "reboot a device"),
+        ("ask", "send a request to a device's simulated site, as do=load w=41000"),
+    ):
+        options = verbs.add_parser(verb, help=about)
+        if verb in ("reboot", "ask"):
+            options.add_argument("device")
+        if verb in ("exec", "ask"):
+            options.add_argument("words", nargs="+")
+    given = parser.parse_args()
+    try:
+        return _do(given)
+    except (SimulationError, DeadlineError) as stopped:
+        print(f"fleet: {stopped}", file=sys.stderr)
+        return 1
+
+
+def _do(given: argparse.Namespace) -> int:
+    if given.verb == "up":
+        return _up(given.dir)
+    if given.verb == "down":
+        print("fleet: stopped" if down(given.dir) else "fleet: none was up")
+        return 0
+    fleet = Fleet.attach(given.dir)
+    if given.verb == "status":
+        return _status(fleet)
+    if given.verb == "exec":
+        sys.stdout.flush()
+        command = fleet.command(*given.words, cwd=Path.cwd())
+        os.execvpe(command[0], command, fleet.environment())
+    device = fleet.device(given.device)
+    if given.verb == "reboot":
+        device.reboot()
+    else:
+        print(json.dumps(device.ask(**dict(_pair(word) for word in given.words))))
+    return 0
+
+
+def _up(workdir: Path) -> int:
+    with Fleet.create(SITES, workdir) as fleet:
+        note = inventory.write_pin(fleet.workdir)
+        fleet.keep()
+    if note:
+        print(f"fleet: {note}", file=sys.stderr)
+    _status(fleet)
+    print(f"inventory: {fleet.workdir / 'inventory'}")
+    return 0
+
+
+def _status(fleet: Fleet) -> int:
+    for name, device in fleet.devices.items():
+        state = f"on, init is process {device.pid}" if device.pid else "off"
+        print(f"{name:<12} {device.address:<14} {device.spec.version:<8} {state}")
+    return 0
+
+
+def _pair(word: str) -> tuple[str, object]:
+    """Take `w=41000` apart; what is not JSON is text."""
+    key, _, text = word.partition("=")
+    try:
+        return key, json.loads(text)
+    except ValueError:
+        return key, text
