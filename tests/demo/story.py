@@ -100,6 +100,7 @@ def _record(one: RunningSite, rows: list[Row]) -> Record:
     writes = [
         Write(write["t"], write["service"], write["path"], write["value"])
         for write in truth["writes"]
+        if write["code"] == 0  # accepted
     ]
     return Record(one.site, rows, writes, truth["flash_writes"])
 
