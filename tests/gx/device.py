@@ -233,8 +233,6 @@ class Device:
             return False
 
     def _site_ready(self) -> bool:
-        if not (HERE / "services.py").exists():
-            return True
         try:
             return "ready" in (self.sim / "site.log").read_text().splitlines()
         except FileNotFoundError:
