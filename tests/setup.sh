@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="busybox-static daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
+packages="busybox daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
 python3-dbus python3-gi python3-venv util-linux"
 [ "${1:-}" != --lint ] || packages="$packages shellcheck"
 

@@ -29,7 +29,8 @@ HOST_KEYS = ("rsa", "ecdsa")
 class DeviceSpec(NamedTuple):
     """What is fixed about a device; `site` is the simulated site's description.
 
-    `variables` are the inventory's for this host. `data_mb` is the size of /data: 32 is a CCGX, about 1100 a Cerbo GX.
+    `variables` are the inventory's for this host. `data_mb` is the size of /data: 32 is a CCGX,
+    about 1100 a Cerbo GX.
     """
 
     name: str
@@ -241,7 +242,7 @@ class Device:
 
 def make_key(path: Path, kind: str) -> None:
     """Make an SSH key without a passphrase; its public half is beside it, named .pub."""
-    size = ["-b", "2048"] if kind == "rsa" else []
+    size = ["-b", "1024"] if kind == "rsa" else []  # short: it is made for every test
     command = ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-C", path.stem, "-f", path]
     subprocess.run(command, check=True)
 

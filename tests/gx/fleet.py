@@ -1,8 +1,8 @@
 """A fleet of simulated GX devices with the controller's network, as a library.
 
-    with Fleet.create(specs, workdir) as fleet:
-        fleet.run("ansible-playbook", "playbooks/deploy.yml")
-        fleet.devices["harbour"].reboot()
+with Fleet.create(specs, workdir) as fleet:
+    fleet.run("ansible-playbook", "playbooks/deploy.yml")
+    fleet.devices["harbour"].reboot()
 """
 
 import fcntl

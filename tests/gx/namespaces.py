@@ -16,7 +16,7 @@ from gx.waiting import wait_until
 
 HERE = Path(__file__).parent
 PROGRAMS = {
-    "busybox": "busybox-static",
+    "busybox": "busybox",
     "dbus-daemon": "dbus",
     "ip": "iproute2",
     "mkfs.ext4": "e2fsprogs",

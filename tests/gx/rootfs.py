@@ -1,7 +1,5 @@
-"""The simulated device's root file system, made of Debian's programs and nothing but those that a
-Venus OS image has."""
+"""The simulated device's root file system: Debian's programs, but only those of a Venus OS image."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +14,7 @@ SIMULATION = "usr/libexec/simulation"  # where the device finds the package gx
 # OpenEmbedded's configuration of busybox and Venus' additions, as far as Debian's busybox has
 # them. Not in it: install, timeout, getopt, split, base64, ionice, taskset, lsof.
 APPLETS = """
-[ [[ awk basename bunzip2 bzcat cat chgrp chmod chown chroot clear cmp cp cpio cut date dc dd df
+[ [[ ash awk basename bunzip2 bzcat cat chgrp chmod chown chroot clear cmp cp cpio cut date dc dd df
 dirname dmesg dnsdomainname du echo egrep env expr false fgrep find free fstrim grep groups gunzip
 gzip halt head hexdump hostname hwclock id ifconfig init ip kill killall klogd less ln logger login
 logname logread losetup ls lsmod md5sum microcom mkdir mkfifo mknod mkswap mktemp modprobe more
@@ -110,7 +108,7 @@ def _programs(root: Path) -> None:
 def _runs_hidden_applets(busybox: Path) -> bool:
     """Say whether this busybox' shell runs its applets even where they are not in PATH.
 
-    Debian's static one does, and would offer what the device must not have.
+    That of Debian's busybox-static does, and would offer what the device must not have.
     """
     asked = subprocess.run(
         [busybox, "sh", "-c", "command -v timeout"], env={"PATH": ""}, stdout=subprocess.DEVNULL

@@ -20,8 +20,15 @@ CABIN = DeviceSpec(
     portal_id="c0619ab00002",
     site={
         "name": "cabin",
-        "vebus": [{"name": "ttyS4", "phases": 1, "units": 1, "nominal_w": 6400,
-             "product": "MultiPlus-II 48/8000/110-100"}],
+        "vebus": [
+            {
+                "name": "ttyS4",
+                "phases": 1,
+                "units": 1,
+                "nominal_w": 6400,
+                "product": "MultiPlus-II 48/8000/110-100",
+            }
+        ],
         "load_w": 2000,
         "pv_dc_w": 3000,
     },
