@@ -1,0 +1,284 @@
+"""A private bus with a simulated site and the agent on it, as processes of their own.
+
+Nothing here speaks D-Bus: the site is asked through its control socket, the agent through its
+status file. Everything started ends with its context, and with this process if that is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gx.waiting import DeadlineError, wait_until
+
+TESTS = Path(__file__).resolve().parents[1]
+AGENT = TESTS.parent / "agent"
+PYTHON = os.environ.get("GX_PYTHON", "/usr/bin/python3")
+STOP_S = 10.0
+START_S = 20.0
+
+# Venus OS lets every process own and send anything (its recipes-core/dbus/files/system.conf).
+_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>custom</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow own="*"/>
+    <allow user="*"/>
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+  </policy>
+</busconfig>
+"""
+
+Json = dict[str, Any]
+
+
+class Process:
+    """A child process that dies with this one and is ended with its context."""
+
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path | None = None
+    ) -> None:
+        self.log = log
+        self._out = log.open("ab")
+        self.child = subprocess.Popen(
+            command,
+            env={**os.environ, **env},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._out,
+            preexec_fn=_die_with_parent,
+        )
+
+    def first_line(self, deadline_s: float = START_S) -> str:
+        """Return the first line of output; raises DeadlineError when the process ends before."""
+        assert self.child.stdout is not None
+        out = self.child.stdout
+        os.set_blocking(out.fileno(), False)
+        line = bytearray()
+
+        def read() -> bool:
+            line.extend(out.read() or b"")
+            return b"\n" in line or self.child.poll() is not None
+
+        wait_until(read, f"{self.child.args[0]} to say it is ready", deadline_s)
+        if b"\n" not in line:
+            raise DeadlineError(f"{self.child.args} ended: {self.log.read_text()}")
+        return line.split(b"\n")[0].decode()
+
+    def kill(self, number: int = signal.SIGTERM, deadline_s: float = STOP_S) -> int:
+        """Send a signal, wait for the end and return the exit status."""
+        if self.child.poll() is None:
+            self.child.send_signal(number)
+        try:
+            self.child.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        if self.child.stdout:
+            self.child.stdout.close()
+        self._out.close()
+        return self.child.returncode
+
+
+class PrivateBus:
+    """A dbus-daemon with Venus' open policy, ready when it says so; `address` is its address."""
+
+    def __init__(self, directory: Path) -> None:
+        self.address = f"unix:path={directory / 'bus'}"
+        self._directory = directory
+        self._process: Process | None = None
+
+    def __enter__(self) -> PrivateBus:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the daemon, at the same address each time."""
+        config = self._directory / "bus.conf"
+        config.write_text(_CONFIG.format(socket=self._directory / "bus"))
+        command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
+        self._process = Process(command, {}, self._directory / "bus.log")
+        self._process.first_line()
+
+    def stop(self) -> None:
+        """End the daemon: every connection is lost."""
+        if self._process:
+            self._process.kill()
+            self._process = None
+        (self._directory / "bus").unlink(missing_ok=True)
+
+
+class Control:
+    """A client of a site's control socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(STOP_S)
+        self._socket.connect(str(path))
+        self._lines = self._socket.makefile("rb")
+
+    def do(self, verb: str, **keys: Any) -> Json:
+        """Ask for a verb and return its answer; raises ValueError with the site's own words."""
+        self._socket.sendall(json.dumps({"do": verb, **keys}).encode() + b"\n")
+        answer = json.loads(self._lines.readline())
+        if not answer.pop("ok"):
+            raise ValueError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """Hang up."""
+        self._lines.close()
+        self._socket.close()
+
+
+class Site:
+    """The simulated services of one site on a bus; `spec` is its site file."""
+
+    def __init__(
+        self, bus: PrivateBus, spec: Json, directory: Path, arguments: Sequence[str] = ()
+    ) -> None:
+        self._bus = bus
+        self._spec = spec
+        self._directory = directory
+        self._arguments = arguments
+        self.record = directory / "record.csv"
+        self.log = directory / "site.log"
+
+    def __enter__(self) -> Site:
+        site, control = self._directory / "site.json", self._directory / "control"
+        site.write_text(json.dumps(self._spec))
+        command = [PYTHON, "-B", "-m", "gx.services", "--bus", self._bus.address]
+        command += ["--site", str(site), "--control", str(control), "--record", str(self.record)]
+        env = {"PYTHONPATH": str(TESTS)}
+        self.process = Process([*command, *self._arguments], env, self.log)
+        try:
+            self.process.first_line()
+            self._control = Control(control)
+        except BaseException:
+            self.process.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.close()
+        self.process.kill()
+
+    def do(self, verb: str, **keys: Any) -> Json:
+        """Ask the site for a verb, see `gx.verbs`; raises ValueError with its own words."""
+        return self._control.do(verb, **keys)
+
+    def state(self) -> Json:
+        """Return the truth of the plant and what was written."""
+        return self.do("state")
+
+    def get(self, service: str, path: str) -> Any:
+        """Return what a path holds, None for an invalid value."""
+        return self.do("get", service=service, path=path)["value"]
+
+    def wait_until(
+        self, condition: Callable[[Json], object], what: str, deadline_s: float = 10.0
+    ) -> Json:
+        """Return the first state that meets the condition."""
+        return wait_until(lambda: _if(condition, self.state()), what, deadline_s)
+
+    def writes(self, path: str | None = None) -> list[Json]:
+        """Return what programs wrote over D-Bus, oldest first; those made by `write` left out."""
+        written = [each for each in self.state()["writes"] if each["sender"] != "other"]
+        return [each for each in written if path in (None, each["path"])]
+
+
+class AgentProcess:
+    """The agent from the working tree, on a bus, with its own runtime and state directories."""
+
+    def __init__(
+        self, bus: PrivateBus, config: Json, directory: Path, arguments: Sequence[str] = ()
+    ) -> None:
+        self.runtime, self.state = directory / "run", directory / "state"
+        self.log = directory / "agent.log"
+        self._config = directory / "config.json"
+        self._config.write_text(json.dumps(config, sort_keys=True, indent=2) + "\n")
+        self.environment = {
+            "PYTHONPATH": str(AGENT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DBUS_SYSTEM_BUS_ADDRESS": bus.address,
+        }
+        self.arguments = ["--runtime-dir", str(self.runtime), "--state-dir", str(self.state)]
+        self._more = list(arguments)
+        for each in (self.runtime, self.state):
+            each.mkdir(exist_ok=True)
+
+    def __enter__(self) -> AgentProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the agent."""
+        command = [PYTHON, "-m", "export_limiter", "run", "--config", str(self._config)]
+        self.process = Process(
+            [*command, *self.arguments, *self._more], self.environment, self.log, cwd=AGENT
+        )
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end and return the exit status."""
+        return self.process.kill(number)
+
+    def status(self) -> Json | None:
+        """Return the status file, None before there is one."""
+        try:
+            return json.loads((self.runtime / "status.json").read_text())
+        except FileNotFoundError:
+            return None
+
+    def wait_for(self, deadline_s: float = 20.0, **fields: object) -> Json:
+        """Return the first status whose fields have these values, e.g. `state="limiting"`.
+
+        A value may be a function, which is then asked. Raises DeadlineError with the last status.
+        """
+
+        def met() -> Json | None:
+            status = self.status()
+            if self.process.child.poll() is not None:
+                raise DeadlineError(f"the agent ended:\n{self.log.read_text()}")
+            return status if status and _matches(status, fields) else None
+
+        try:
+            return wait_until(met, f"{fields}", deadline_s)
+        except DeadlineError as error:
+            raise DeadlineError(f"{error}; last: {self.status()}") from error
+
+
+def _matches(status: Json, fields: Mapping[str, object]) -> bool:
+    for name, wanted in fields.items():
+        value = status.get(name)
+        if not (wanted(value) if callable(wanted) else value == wanted):
+            return False
+    return True
+
+
+def _if(condition: Callable[[Json], object], state: Json) -> Json | None:
+    return state if condition(state) else None
+
+
+def _die_with_parent() -> None:
+    """Let the kernel end this child with its parent, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
