@@ -1,0 +1,156 @@
+"""Carry one verb of the device program to a device and its reply back: transport only.
+
+Modules of Ansible need parts of Python's library that Venus OS left out, and several executions
+over a slow link. This sends the program and its input on standard input of one execution.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import uuid
+import zlib
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+ROLE = Path(__file__).resolve().parent.parent
+MARKER = "venus-export-limiter-reply:"
+BOOTSTRAP = (
+    "import sys,zlib;i=sys.stdin.buffer;"
+    "exec(compile(zlib.decompress(i.read(int(i.readline()))),'device.py','exec'))"
+)
+# What ssh says, and what it means to whoever runs the roll-out.
+LINK_FAULTS = (
+    ("Host key verification failed", "host key: not the one in known_hosts for this site"),
+    ("HOST IDENTIFICATION HAS CHANGED", "host key: not the one in known_hosts for this site"),
+    ("No ED25519 host key is known", "host key: none in known_hosts for this site"),
+    ("Permission denied", "authentication: the device does not accept our key"),
+)
+
+
+class ActionModule(ActionBase):
+    """One execution a verb; see the role's library/export_limiter.py for its arguments."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict:
+        """Do the verb; a device that can't be reached is told from one that fails."""
+        result = super().run(tmp, task_vars)
+        verb = self._task.args.get("verb")
+        if verb not in ("probe", "apply", "remove"):
+            raise AnsibleError(f"verb: {verb!r} is not one of probe, apply, remove")
+        extra = {"changed": False}
+        if verb == "probe":
+            extra["site"] = self._site(task_vars or {})
+            request = {}
+        else:
+            request = getattr(self, f"_{verb}_request")()
+            if self._task.check_mode:
+                told = f"would {verb}"
+                return {
+                    **result,
+                    "changed": True,
+                    "state": "not tried",
+                    "msg": told,
+                    **_diff(request),
+                }
+        try:
+            reply = self._ask({"verb": verb, **request})
+        except AnsibleConnectionFailure as error:
+            reply = {"unreachable": True, "msg": _in_words(str(error))}
+        if verb == "probe" and reply.pop("failed", False):
+            # The device keeps its place in the play: preflight names every fault of the fleet.
+            reply = {"fault": reply["msg"]}
+        return {**result, **extra, **reply, **(_diff(request) if reply.get("changed") else {})}
+
+    def _site(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What the inventory says of this site, with every fault in it."""
+        site_config = load("site_config")
+        values, faults = {}, []
+        for name in sorted(task_vars):
+            if name.startswith(site_config.PREFIX):
+                try:
+                    values[name] = self._templar.template(task_vars[name])
+                except AnsibleError as error:
+                    faults.append(f"{name}: {error.message}")
+        site = site_config.render(values)._asdict()
+        site["faults"] = faults or site["faults"]
+        return site
+
+    def _apply_request(self) -> dict[str, Any]:
+        site, device = self._task.args["site"], self._task.args["device"]
+        release = load("pin").unpack(self._task.args["release"])
+        settings = site["settings"]
+        return {
+            "commit": str(release.commit),
+            "sha256": release.sha256,
+            "files": release.files,
+            "config": str(site["config"]),
+            "before": str(device.get("config") or ""),
+            "portal_id": settings.get("portal_id", ""),
+            "min_free_kb": settings["min_free_kb"],
+            "health_s": settings["health_s"],
+            "allowed_reasons": settings["allowed_reasons"],
+        }
+
+    def _remove_request(self) -> dict[str, Any]:
+        settings = self._task.args["site"]["settings"]
+        return {key: settings[key] for key in ("release_limit", "release_s")}
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send the program and the request, and find the reply among whatever else is printed."""
+        # Made once: when ssh repeats after a lost link, the device gives its first verdict again.
+        request["id"] = uuid.uuid4().hex
+        program = zlib.compress((ROLE / "files" / "device.py").read_bytes(), 9)
+        packed = zlib.compress(json.dumps(request).encode(), 9)
+        done = self._low_level_execute_command(
+            f"/usr/bin/python3 -c {shlex.quote(BOOTSTRAP)}",
+            in_data=b"%d\n%b%d\n%b" % (len(program), program, len(packed), packed),
+            sudoable=True,
+        )
+        marker = MARKER + request["id"] + ":"
+        for line in done["stdout"].splitlines():
+            if line.startswith(marker):
+                return json.loads(line[len(marker) :])
+        return {"failed": True, "state": "failed", "msg": _no_reply(done)}
+
+
+def load(name: str) -> Any:
+    """A module of the role's controller/ directory: an action plugin can't import by name."""
+    spec = importlib.util.spec_from_file_location(
+        f"export_limiter_{name}", ROLE / "controller" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _diff(request: dict[str, Any]) -> dict[str, Any]:
+    if "config" not in request:
+        return {}
+    return {
+        "diff": {
+            "before_header": "config.json",
+            "after_header": f"config.json, agent {request['commit']}",
+            "before": request["before"],
+            "after": request["config"],
+        }
+    }
+
+
+def _in_words(message: str) -> str:
+    for told, meaning in LINK_FAULTS:
+        if told in message:
+            return meaning
+    return "offline: " + " ".join(message.split())[-160:]
+
+
+def _no_reply(done: dict[str, Any]) -> str:
+    if done["rc"] == 127:
+        return "no python: the device has no /usr/bin/python3"
+    lines = (done["stderr"] + "\n" + done["stdout"]).strip().splitlines() or ["nothing was printed"]
+    return f"no reply from the device program (exit {done['rc']}): {lines[-1][:160]}"

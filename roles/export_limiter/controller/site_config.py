@@ -1,0 +1,153 @@
+"""Build a site's config.json from its inventory variables, by one code path.
+
+Whatever ansible-core and whether a value came from YAML, a template or ``-e``: each variable is
+coerced by the role's argument spec, written as canonical JSON and judged by the very agent that
+will read it. So the same inventory always gives the same release id.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_type_bool
+
+PREFIX = "export_limiter_"
+SPEC = Path(__file__).resolve().parent.parent / "meta" / "argument_specs.yml"
+LIMITS = ("max_multiplus_output_w", "max_grid_export_w")
+# The variables that the controller uses; all others are keys of config.json.
+FLEET = [
+    "commit",
+    "sha256",
+    "repository",
+    "allowed_signers",
+    "portal_id",
+    "min_free_kb",
+    "max_load",
+    "health_s",
+    "allowed_reasons",
+    "canaries",
+    "waves",
+    "max_failures",
+    "max_offline",
+    "report",
+    "release_limit",
+    "release_s",
+]
+CHECK_TIMEOUT_S = 120
+
+
+class Site(NamedTuple):
+    """What the inventory says of one site: its configuration as text, the rest, every fault."""
+
+    config: str
+    settings: dict[str, Any]
+    faults: list[str]
+
+
+def options() -> dict[str, dict[str, Any]]:
+    """The role's variables by full name, as its argument spec types them."""
+    spec = yaml.safe_load(SPEC.read_text())
+    return spec["argument_specs"]["main"]["options"]
+
+
+def render(variables: Mapping[str, Any]) -> Site:
+    """Read a site's variables; each fault names the variable and what is allowed."""
+    known = options()
+    faults = [_unknown(name, known) for name in sorted(set(variables) - set(known))]
+    values = {}
+    for name, spec in known.items():
+        value, fault = _coerced(name, variables.get(name, spec.get("default")), spec)
+        if fault:
+            faults.append(f"{name}: {fault}; allowed: {_allowed(spec)}")
+        elif value is not None:
+            values[name[len(PREFIX) :]] = value
+
+    if not any(f"{PREFIX}{limit}" in fault for fault in faults for limit in LIMITS):
+        if not any(limit in values for limit in LIMITS):
+            given = " or ".join(f"{PREFIX}{limit}" for limit in LIMITS)
+            faults.append(f"{given}: one of the two is required, a site without a limit is refused")
+        # The agent has a default for this one; a site without an output limit must say so.
+        values.setdefault("max_multiplus_output_w", None)
+    config = {key: value for key, value in values.items() if key not in FLEET}
+    settings = {key: value for key, value in values.items() if key in FLEET}
+    return Site(json.dumps(config, indent=2, sort_keys=True) + "\n", settings, faults)
+
+
+def check(tree: Path, configs: Mapping[str, str]) -> list[str]:
+    """Have the agent in ``tree`` judge the configuration of each host; one line per fault."""
+    with tempfile.TemporaryDirectory() as directory:
+        files = {os.path.join(directory, f"{n}.json"): host for n, host in enumerate(configs)}
+        for file, host in files.items():
+            Path(file).write_text(configs[host])
+        done = subprocess.run(
+            [sys.executable, "-E", "-s", "-B", "-m", "export_limiter", "check-config", *files],
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            timeout=CHECK_TIMEOUT_S,
+        )
+    if not done.returncode:
+        return []
+    lines = done.stderr.strip().splitlines()
+    faults = [
+        f"{host}: {PREFIX}{line[len(file) + 2 :]}"
+        for line in lines
+        for file, host in files.items()
+        if line.startswith(file + ": ")
+    ]
+    return faults or [f"the agent's check-config failed: {lines[-1] if lines else 'no reason'}"]
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    return f"{name}: unknown variable{hint}"
+
+
+def _coerced(name: str, value: Any, spec: Mapping[str, Any]) -> tuple[Any, str]:
+    """The value in its type and no fault, or none and the fault."""
+    kind = spec["type"]
+    if value is None:
+        return None, "is required" if spec.get("required") else ""
+    if isinstance(value, bool) and kind in ("int", "float", "str"):
+        return None, f"{value!r} is not of type {kind}"
+    result = ArgumentSpecValidator({name: dict(spec)}).validate({name: value})
+    if result.error_messages:
+        choices = "choices" in spec and "must be one of" in result.error_messages[0]
+        reason = "is not one of the choices" if choices else f"is not of type {kind}"
+        return None, f"{str(value)[:40]!r} {reason}"
+    value = result.validated_parameters[name]
+    if kind == "float":
+        if not math.isfinite(value):
+            return None, f"{value} is not a finite number"
+        return (int(value) if value == int(value) else float(value)), ""
+    if name == PREFIX + "per_phase" and value != "strict":
+        try:
+            return check_type_bool(value), ""
+        except TypeError:
+            return None, f"{str(value)[:40]!r} is not one of the choices"
+    if name == PREFIX + "methods" and value == ["auto"]:
+        return "auto", ""
+    return [str(item) for item in value] if kind == "list" else _plain(value), ""
+
+
+def _plain(value: Any) -> Any:
+    """Without the tags that ansible-core 2.19 adds to what it has read."""
+    for kind in (bool, int, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _allowed(spec: Mapping[str, Any]) -> str:
+    return spec["description"][-1].removeprefix("Allowed: ").rstrip(".")
