@@ -99,7 +99,11 @@ class ActionModule(ActionBase):
 
     def _remove_request(self) -> dict[str, Any]:
         settings = self._task.args["site"]["settings"]
-        return {key: settings[key] for key in ("release_limit", "release_s")}
+        return {
+            "portal_id": settings.get("portal_id", ""),
+            "release_limit": settings.get("release_limit", True),
+            "release_s": settings.get("release_s", 300),
+        }
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send the program and the request, and find the reply among whatever else is printed."""

@@ -150,9 +150,6 @@ VERBS = {"probe": probe, "apply": apply, "remove": remove}
 
 
 def _apply(place, request):
-    expected = request.get("portal_id")
-    if expected and expected != place.portal_id():
-        raise FaultError("this is %s, not %s" % (place.portal_id(), expected))
     settle(place)
     need_kb = request["min_free_kb"] + 3 * sum(map(len, request["files"].values())) // 1024
     if free_kb(place.at("data")) < need_kb:
@@ -396,6 +393,8 @@ def _work(place, request, work, seconds, verdict):
             return None
         if holder is not None:
             raise FaultError("another activation is at work on this device")
+        if request.get("portal_id") not in ("", None, place.portal_id()):
+            raise FaultError("this is %s, not %s" % (place.portal_id(), request["portal_id"]))
         reply = json.loads(read(verdict) or "null") or work(place, request)
     except Exception as error:
         reply = described(error)

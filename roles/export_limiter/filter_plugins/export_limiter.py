@@ -27,6 +27,8 @@ class FilterModule:
             "export_limiter_plan": plan,
             "export_limiter_gate": gate,
             "export_limiter_report": report,
+            "export_limiter_status": status,
+            "export_limiter_table": table,
         }
 
 
@@ -128,6 +130,42 @@ def report(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, 
             state, told = "not tried", probe.get("msg", "")
         rows.append({"host": str(host), "state": state, "reason": str(told)})
     return rows
+
+
+def status(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each device says of itself."""
+    rows = []
+    for host in hosts:
+        probe = hostvars[host]["__export_limiter_probe"]
+        told = probe.get("status") or {}
+        state = told.get("state") if probe.get("pid") else "stopped"
+        if not probe.get("installed"):
+            state = "not installed"
+        fault = probe.get("msg") or probe.get("fault")
+        row = {
+            "host": str(host),
+            "state": "not reached" if fault else state,
+            "reason": fault or told.get("reason"),
+            "release": probe.get("current"),
+        }
+        keys = ("enforceable", "method", "binding", "cap_w", "measured_w", "limits", "version")
+        rows.append({**row, **{key: told.get(key) for key in keys}})
+    return rows
+
+
+def table(rows: list[dict[str, Any]], columns: list[str]) -> list[str]:
+    """Rows as aligned lines for people, headed by the names of the columns."""
+    lines = [columns] + [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*lines)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
