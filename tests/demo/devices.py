@@ -68,7 +68,9 @@ def _deploy(fleet: Fleet, view: View) -> None:
 
 
 def _running(device: Device) -> RunningSite:
-    root = Path(f"/proc/{device.pid}/root")
     return RunningSite(
-        site_of(device.spec), device.ask, root / "run/venus-export-limiter/status.json"
+        site=site_of(device.spec),
+        ask=device.ask,
+        status=Path(f"/proc/{device.pid}/root/run/venus-export-limiter/status.json"),
+        log=device.data / "log/venus-export-limiter/current",
     )

@@ -29,11 +29,12 @@ class StoryError(Exception):
 
 
 class RunningSite(NamedTuple):
-    """A site that runs: what it is, how to ask its simulation, where its agent's status is."""
+    """A site that runs: how to ask its simulation, and where its agent's files are."""
 
     site: Site
     ask: Callable[..., dict[str, Any]]
     status: Path
+    log: Path
 
 
 def wait_armed(running: list[RunningSite]) -> None:
@@ -42,8 +43,9 @@ def wait_armed(running: list[RunningSite]) -> None:
     for one in running:
         while not _armed(status := read_status(one.status)):
             if time.monotonic() > end:
-                said = f"{status.get('state')}: {status.get('reason')}" if status else "no status"
-                raise StoryError(f"{one.site.name}: no cap within {ARMED_WITHIN_S:.0f} s ({said})")
+                raise StoryError(
+                    f"{one.site.name}: no cap within {ARMED_WITHIN_S:.0f} s, {_said(one, status)}"
+                )
             time.sleep(LOOK_EVERY_S)
 
 
@@ -80,6 +82,17 @@ def read_status(path: Path) -> dict[str, Any]:
 
 def _armed(status: dict[str, Any]) -> bool:
     return bool(status.get("enforceable")) and status.get("cap_w") is not None
+
+
+def _said(one: RunningSite, status: dict[str, Any]) -> str:
+    """Quote an agent: its status, else the end of its log."""
+    if status:
+        return f"{status.get('state')}: {status.get('reason')}"
+    try:
+        lines = one.log.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return f"its log ends with: {lines[-1]}" if lines else "it says nothing"
 
 
 def _look(one: RunningSite, t_s: float) -> Row:
