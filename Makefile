@@ -41,6 +41,9 @@ format: setup ## Format the Python files
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix --quiet .
 
+pin: setup ## Print the two inventory lines that pin this commit's agent
+	@$(PYTHON) roles/export_limiter/controller/pin.py
+
 fleet-up: setup ## Start the simulated devices and leave them running, with an inventory for the playbooks
 	@PYTHONPATH=tests:agent $(PYTHON) -m gx.fleet up
 
