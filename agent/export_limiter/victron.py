@@ -35,7 +35,6 @@ PHASE_COUNT = "/Ac/NumberOfPhases"
 NOMINAL_POWER = "/Ac/Out/NominalInverterPower"  # VA taken as W; absent before mk2-dbus 3.x
 STATE = "/State"
 ASSISTANT_ID = "/Hub4/AssistantId"
-IN_CURRENT = "/Ac/ActiveIn/L1/I"
 IN_CURRENT_LIMIT = "/Ac/ActiveIn/CurrentLimit"
 
 NO_ACTIVE_INPUT = 240
@@ -93,15 +92,21 @@ def in_phase(phase: str) -> str:
     return "/Ac/ActiveIn/%s/P" % phase
 
 
+def in_current(phase: str) -> str:
+    """Current of one phase of the active AC input, A."""
+    return "/Ac/ActiveIn/%s/I" % phase
+
+
 def grid_phase(phase: str) -> str:
     """Power imported on one phase of the grid meter, W."""
     return "/Ac/%s/Power" % phase
 
 
-def _legacy_paths() -> tuple[str, ...]:
-    per_phase = [p.format(phase=x) for p in LEGACY_PHASE_LIMITS for x in PHASES]
-    return LEGACY_TOTAL_LIMITS + tuple(per_phase) + LEGACY_MAX_POWER
-
+LEGACY_PATHS: tuple[str, ...] = (
+    *LEGACY_TOTAL_LIMITS,
+    *(path.format(phase=phase) for path in LEGACY_PHASE_LIMITS for phase in PHASES),
+    *LEGACY_MAX_POWER,
+)
 
 # The paths the agent reads of each service class; everything else on the bus is left alone.
 WATCHED: dict[str, tuple[str, ...]] = {
@@ -117,11 +122,11 @@ WATCHED: dict[str, tuple[str, ...]] = {
         NOMINAL_POWER,
         STATE,
         ASSISTANT_ID,
-        IN_CURRENT,
         IN_CURRENT_LIMIT,
+        *(in_current(p) for p in PHASES),
         *(out_phase(p) for p in PHASES),
         *(in_phase(p) for p in PHASES),
-        *_legacy_paths(),
+        *LEGACY_PATHS,
     ),
     HUB4: (OVERRIDE_MAX_DISCHARGE, APPLIED_MAX_DISCHARGE),
     SETTINGS: (
@@ -135,7 +140,6 @@ WATCHED: dict[str, tuple[str, ...]] = {
     GRID: (CONNECTED, DEVICE_INSTANCE, GRID_POWER, *(grid_phase(p) for p in PHASES)),
     PVINVERTER: (CONNECTED,),
     MULTI_RS: (PRODUCT_NAME,),
-    PLATFORM: (),
 }
 
 

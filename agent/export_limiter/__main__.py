@@ -1,0 +1,218 @@
+"""The command line: ``run``, ``status``, ``discover``, ``check-config``, ``release``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+import time
+from typing import Any, List, Optional
+
+from export_limiter.config import Config, ConfigError, parse
+from export_limiter.files import FoundValues, read_json, write_json
+from export_limiter.status import Identity
+
+RUNTIME_DIR = "/run/venus-export-limiter"
+STATE_DIR = "/data/venus-export-limiter"
+STALE_S = 15.0
+DISCOVER_S = 3.0
+RELEASE_S = 300.0
+HANG_S = 15  # a tick that does not come for so long ends the process; supervision restarts it
+
+log = logging.getLogger("export_limiter")
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run one verb; 0 good, 1 failed, 2 bad configuration or usage."""
+    options = _parser().parse_args(arguments)
+    _log_to_stderr(options.debug)
+    try:
+        return int(options.verb(options))
+    except ConfigError as error:
+        for fault in error.faults:
+            print("%s: %s" % (options.config, fault), file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="export-limiter", description=__doc__)
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.set_defaults(verb=function)
+        sub.add_argument("--debug", action="store_true", help="log every step")
+        sub.add_argument("--runtime-dir", default=RUNTIME_DIR, help="where status.json is")
+        sub.add_argument("--state-dir", default=STATE_DIR, help="where state.json is")
+        sub.add_argument("--bus", choices=("system", "session"), default="system")
+        sub.add_argument("--json", action="store_true", help="for programs")
+        return sub
+
+    verb("run", _run, "Limit the inverters until told to stop.").add_argument(
+        "--config", required=True
+    )
+    verb("status", _status, "Show what the running agent does.")
+    verb("discover", _discover, "Show the inverters and what each method could do; no writes.")
+    check = verb("check-config", _check_config, "Check configuration files; needs no D-Bus.")
+    check.add_argument("files", nargs="+", metavar="FILE")
+    verb("release", _release, "Walk the cap up and put back what was found.").add_argument(
+        "--config", required=True
+    )
+    return parser
+
+
+def _log_to_stderr(debug: bool) -> None:
+    """A full log pipe must never hold up the control loop: lines are lost instead."""
+    logging.raiseExceptions = False
+    level = logging.DEBUG if debug else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
+
+
+def _read_config(path: str) -> Config:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse(file.read())
+    except OSError as error:
+        raise ConfigError(("can't be read: %s" % error.strerror,)) from None
+    except UnicodeDecodeError:
+        raise ConfigError(("is no UTF-8 text",)) from None
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    good = True
+    for path in options.files:
+        try:
+            _read_config(path)
+        except ConfigError as error:
+            good = False
+            for fault in error.faults:
+                print("%s: %s" % (path, fault), file=sys.stderr)
+    return 0 if good else 2
+
+
+def _status(options: argparse.Namespace) -> int:
+    from export_limiter.screen import status_screen
+
+    status = read_json(os.path.join(options.runtime_dir, "status.json"))
+    if status is None:
+        print("no status: the agent has not run since the last boot", file=sys.stderr)
+        return 1
+    age_s = time.time() - status["updated_at"]
+    print(json.dumps(status, indent=2) if options.json else status_screen(status, age_s))
+    return 0 if abs(age_s) <= STALE_S and status["state"] != "stopping" else 1
+
+
+def _identity() -> Identity:
+    """Version and commit from the release directory, which is named after the commit."""
+    home = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    try:
+        with open(os.path.join(home, "VERSION"), encoding="utf-8") as file:
+            version = file.read().strip()
+    except OSError:
+        version = "unknown"
+    match = re.match(r"([0-9a-f]{40})-", os.path.basename(home))
+    return Identity(version, match.group(1) if match else None, os.getpid(), time.time())
+
+
+def _run(options: argparse.Namespace) -> int:
+    from export_limiter.bus import Bus, connect
+    from export_limiter.loop import Loop
+    from export_limiter.published import NameTakenError, Published
+    from export_limiter.release import Release
+    from export_limiter.service import Service
+
+    config = _read_config(options.config)
+    os.makedirs(options.runtime_dir, exist_ok=True)
+    status_file = os.path.join(options.runtime_dir, "status.json")
+    earlier = read_json(status_file) or {}
+    identity = _identity()
+    loop = Loop()
+    connection = connect(options.bus)
+    try:
+        published = Published(connection, identity.version)
+    except NameTakenError as error:
+        print("%s is taken: another agent runs here" % error, file=sys.stderr)
+        return 1
+
+    def publish(status: Any) -> None:
+        published.show(status)
+        try:
+            write_json(status_file, status, durable=False)
+        except OSError as error:
+            log.debug("status not written: %s", error)
+
+    found = FoundValues(options.state_dir)
+    service = Service(config, identity, found, publish, time.monotonic, time.time, earlier)
+    bus = Bus(connection, service, loop.guard)
+    service.attach(bus)
+    bus.start()
+
+    def stop() -> None:
+        service.stop()
+        if config.on_stop == "keep" or config.dry_run:
+            loop.end(0)
+            return
+        last = read_json(status_file) or {}
+        release = Release(
+            config, service.site, bus, found, last, lambda error: loop.end(int(bool(error)))
+        )
+        loop.every(config.control_interval_s, release.tick)
+
+    loop.on_stop(stop)
+    loop.every(config.control_interval_s, service.tick, hang_s=HANG_S)
+    return loop.run()
+
+
+def _discover(options: argparse.Namespace) -> int:
+    from export_limiter.bus import Bus, connect
+    from export_limiter.config import METHOD_NAMES, floor_w
+    from export_limiter.inverters import Site
+    from export_limiter.loop import Loop
+    from export_limiter.methods import Methods
+    from export_limiter.screen import discover_report, discover_screen
+
+    loop = Loop()
+    site = Site()
+    Bus(connect(options.bus), site, loop.guard).start()
+    loop.after(DISCOVER_S, lambda: loop.end(0))
+    loop.run()
+    verdicts = Methods(METHOD_NAMES, floor_w(Config())).verdicts(site, time.monotonic())
+    report = discover_report(site, verdicts)
+    print(json.dumps(report, indent=2) if options.json else discover_screen(report))
+    return 0 if report["inverters"] else 1
+
+
+def _release(options: argparse.Namespace) -> int:
+    from export_limiter import victron
+    from export_limiter.bus import Bus, connect, is_owned
+    from export_limiter.inverters import Site
+    from export_limiter.loop import Loop
+    from export_limiter.release import Release
+
+    config = _read_config(options.config)
+    connection = connect(options.bus)
+    if is_owned(connection, victron.OWN_SERVICE):
+        print("the agent is running: stop it first", file=sys.stderr)
+        return 1
+    loop = Loop()
+    site = Site()
+    bus = Bus(connection, site, loop.guard)
+    earlier = read_json(os.path.join(options.runtime_dir, "status.json")) or {}
+
+    def finished(error: Optional[str]) -> None:
+        if error:
+            print(error, file=sys.stderr)
+        loop.end(1 if error else 0)
+
+    release = Release(config, site, bus, FoundValues(options.state_dir), earlier, finished)
+    bus.start()
+    loop.after(DISCOVER_S, lambda: loop.every(config.control_interval_s, release.tick))
+    loop.after(RELEASE_S, lambda: finished("not released within %.0f s" % RELEASE_S))
+    return loop.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

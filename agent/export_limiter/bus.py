@@ -1,0 +1,278 @@
+"""The D-Bus client: discover, subscribe, read and write, and never wait.
+
+Every call is asynchronous with a timeout of its own; no proxy objects, hence no introspection.
+Signals are subscribed to before a service is scanned, and a scan never overwrites a signal.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Sequence, Set, Tuple
+
+import dbus
+import dbus.lowlevel
+
+from export_limiter import victron
+
+log = logging.getLogger(__name__)
+
+DAEMON = "org.freedesktop.DBus"
+DAEMON_PATH = "/org/freedesktop/DBus"
+SCAN_TIMEOUT_S = 5.0
+# Errors that say "there is no such path"; any other leaves open whether there is.
+ABSENT = (
+    "org.freedesktop.DBus.Error.UnknownObject",
+    "org.freedesktop.DBus.Error.UnknownMethod",
+    "org.freedesktop.DBus.Error.UnknownInterface",
+)
+
+
+class Listener(Protocol):
+    """Who is told what the bus says."""
+
+    def appeared(self, name: str) -> None:
+        """A service has come or has a new owner."""
+
+    def vanished(self, name: str) -> None:
+        """A service has lost its name."""
+
+    def learned(self, name: str, values: Mapping[str, Any]) -> None:
+        """Values by path; ``None`` is no value."""
+
+
+class Bus:
+    """One connection; ``guard`` wraps callbacks so that a failing one ends the process."""
+
+    def __init__(
+        self,
+        connection: Any,
+        listener: Listener,
+        guard: Callable[[Callable[..., Any]], Callable[..., Any]],
+    ) -> None:
+        self._connection = connection
+        self._listener = listener
+        self._guard = guard
+        self._owners: Dict[str, str] = {}
+        self._absent: Dict[str, Set[str]] = {}
+        self._signalled: Dict[str, Set[str]] = {}
+
+    def start(self) -> None:
+        """Subscribe to services coming and going, then look at those that are there."""
+        self._connection.add_message_filter(self._guard(self._on_message))
+        self._match(
+            "type='signal',sender='%s',member='NameOwnerChanged',arg0namespace='com.victronenergy'"
+            % DAEMON
+        )
+        self._call(DAEMON, DAEMON_PATH, DAEMON, "ListNames", "", (), SCAN_TIMEOUT_S, self._on_names)
+
+    def read(
+        self,
+        wanted: Sequence[Tuple[str, str]],
+        timeout_s: float,
+        done: Callable[[Dict[Tuple[str, str], Any]], None],
+    ) -> None:
+        """Read paths together; ``done`` gets those that answered in time, once."""
+        answers: Dict[Tuple[str, str], Any] = {}
+        waiting = len(wanted)
+        if not waiting:
+            done(answers)
+            return
+
+        def answered(key: Tuple[str, str], value: Any, error: Optional[str]) -> None:
+            nonlocal waiting
+            if error is None:
+                answers[key] = value
+            waiting -= 1
+            if not waiting:
+                done(answers)
+
+        for key in wanted:
+            self._get(key[0], key[1], timeout_s, functools.partial(answered, key))
+
+    def write(
+        self,
+        name: str,
+        path: str,
+        value: Any,
+        timeout_s: float,
+        done: Callable[[Optional[str]], None],
+    ) -> None:
+        """Set a value, read it back, and tell ``done`` why it was refused; ``None`` if it holds.
+
+        SetValue answers 0 for success; velib's 1 and 2, and localsettings' -1, are refusals.
+        """
+        text = isinstance(value, str)
+        wrapped = (
+            dbus.String(value, variant_level=1) if text else dbus.Double(value, variant_level=1)
+        )
+
+        def written(code: Any, error: Optional[str]) -> None:
+            if error is not None:
+                done(error)
+            elif code != 0:
+                done("SetValue returned %s" % code)
+            elif text:
+                done(None)
+            else:
+                self._get(name, path, timeout_s, compare)
+
+        def compare(now: Any, error: Optional[str]) -> None:
+            if error is not None:
+                done(error)
+            elif not isinstance(now, (int, float)) or abs(now - value) > 1:
+                done("reads back as %s" % now)
+            else:
+                done(None)
+
+        self._call(name, path, victron.BUS_ITEM, "SetValue", "v", (wrapped,), timeout_s, written)
+
+    def rescan(self) -> None:
+        """Ask again for paths that were absent: some are made later, with no signal."""
+        for name, paths in list(self._absent.items()):
+            self._scan(name, sorted(paths - set(victron.LEGACY_PATHS)))
+
+    # Services
+
+    def _on_names(self, names: Any, error: Optional[str]) -> None:
+        if error is not None:
+            raise RuntimeError("the bus does not list its names: %s" % error)
+        for name in names:
+            if self._watched(str(name)):
+                self._find_owner(str(name))
+
+    def _find_owner(self, name: str) -> None:
+        def found(owner: Any, error: Optional[str]) -> None:
+            if error is None and name not in self._owners:
+                self._on_owner(name, str(owner))
+
+        self._call(DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", (name,), SCAN_TIMEOUT_S, found)
+
+    def _on_owner(self, name: str, owner: str) -> None:
+        if self._owners.pop(name, None) is not None:
+            self._listener.vanished(name)
+            self._absent.pop(name, None)
+        if not owner:
+            return
+        self._owners[name] = owner
+        self._signalled[name] = set()
+        self._listener.appeared(name)
+        # The daemon takes a well-known name here, so one rule outlives every change of owner.
+        self._match("type='signal',sender='%s',interface='%s'" % (name, victron.BUS_ITEM))
+        self._scan(name, victron.WATCHED[victron.service_class(name)])
+
+    def _scan(self, name: str, paths: Sequence[str]) -> None:
+        owner = self._owners.get(name)
+
+        def scanned(path: str, value: Any, error: Optional[str]) -> None:
+            if self._owners.get(name) != owner or path in self._signalled[name]:
+                return
+            if error is None:
+                self._absent.get(name, set()).discard(path)
+                self._listener.learned(name, {path: value})
+            elif error in ABSENT or error.startswith("org.freedesktop.DBus.Error.NoReply"):
+                self._absent.setdefault(name, set()).add(path)
+
+        for path in paths:
+            self._get(name, path, SCAN_TIMEOUT_S, functools.partial(scanned, path))
+
+    def _watched(self, name: str) -> bool:
+        return victron.service_class(name) in victron.WATCHED
+
+    # Messages
+
+    def _on_message(self, _connection: Any, message: Any) -> int:
+        member = message.get_member()
+        if member == "NameOwnerChanged":
+            name, _, owner = message.get_args_list()
+            if self._watched(name):
+                self._on_owner(str(name), str(owner))
+        elif member == "ItemsChanged" and message.get_interface() == victron.BUS_ITEM:
+            items = message.get_args_list()[0]
+            changed = {
+                str(path): _unwrap(item["Value"]) for path, item in items.items() if "Value" in item
+            }
+            self._on_values(message.get_sender(), changed)
+        elif member == "PropertiesChanged" and message.get_interface() == victron.BUS_ITEM:
+            properties = message.get_args_list()[0]
+            if "Value" in properties:
+                value = _unwrap(properties["Value"])
+                self._on_values(message.get_sender(), {str(message.get_path()): value})
+        return int(dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED)
+
+    def _on_values(self, sender: str, values: Dict[str, Any]) -> None:
+        for name, owner in self._owners.items():
+            if owner != sender:
+                continue
+            watched = victron.WATCHED[victron.service_class(name)]
+            mine = {path: value for path, value in values.items() if path in watched}
+            if mine:
+                self._signalled[name].update(mine)
+                self._absent.get(name, set()).difference_update(mine)
+                self._listener.learned(name, mine)
+
+    def _get(
+        self, name: str, path: str, timeout_s: float, done: Callable[[Any, Optional[str]], None]
+    ) -> None:
+        def got(value: Any, error: Optional[str]) -> None:
+            done(None if error else _unwrap(value), error)
+
+        self._call(name, path, victron.BUS_ITEM, "GetValue", "", (), timeout_s, got)
+
+    def _match(self, rule: str) -> None:
+        self._connection.add_match_string_non_blocking(rule)
+
+    def _call(
+        self,
+        name: str,
+        path: str,
+        interface: str,
+        method: str,
+        signature: str,
+        arguments: Tuple[Any, ...],
+        timeout_s: float,
+        done: Callable[[Any, Optional[str]], None],
+    ) -> None:
+        """``done(value, None)``, or ``done(None, error name and text)``."""
+        guarded = self._guard(done)
+        self._connection.call_async(
+            name,
+            path,
+            interface,
+            method,
+            signature,
+            arguments,
+            reply_handler=lambda *values: guarded(values[0] if values else None, None),
+            error_handler=lambda error: guarded(None, _error_text(error)),
+            timeout=timeout_s,
+        )
+
+
+def _error_text(error: Any) -> str:
+    name = getattr(error, "get_dbus_name", lambda: None)()
+    return str(name or error)
+
+
+def _unwrap(value: Any) -> Any:
+    """A plain Python value. Victron's "no value" is an empty array of integers."""
+    if isinstance(value, (dbus.Array, dbus.ByteArray)):
+        return [_unwrap(item) for item in value] or None
+    if isinstance(value, dbus.Boolean):
+        return bool(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str(value)
+    return None
+
+
+def connect(bus: str) -> Any:
+    """The system or session bus of libdbus, which honours ``DBUS_SYSTEM_BUS_ADDRESS``."""
+    return dbus.SystemBus() if bus == "system" else dbus.SessionBus()
+
+
+def is_owned(connection: Any, name: str) -> bool:
+    """Whether somebody owns ``name`` now."""
+    return bool(connection.name_has_owner(name))

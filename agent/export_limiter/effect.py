@@ -1,0 +1,58 @@
+"""Whether a written cap is taken over by the device and obeyed by the inverter."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Deque, Optional
+
+from export_limiter.limits import Hold, Recent
+
+CONFIRM_W = 1.0
+CONFIRM_S = 10.0
+OBEY_SHARE = 0.02
+OBEY_W = 150.0
+OBEY_S = 20.0
+LAG_S = 5.0  # ramp, ESS loop and reading together: so much later output follows a cap
+FALLING_W = 50.0
+CHANGES = 2
+CHANGES_WITHIN_S = 60.0
+
+
+class Effect:
+    """Follows one control point from the first write on."""
+
+    def __init__(self) -> None:
+        self.confirmed = False
+        self._caps = Recent()
+        self._outputs = Recent()
+        self._unconfirmed = Hold()
+        self._disobeyed = Hold()
+        self._changes: Deque[float] = deque(maxlen=CHANGES)
+
+    def unconfirmed(self, cap_w: float, applied_w: Optional[float], now: float) -> bool:
+        """True once the device has not shown the cap, or a lower one, for :data:`CONFIRM_S`.
+
+        A cap on its way down is ahead of what the device shows: the highest of that time counts.
+        """
+        self._caps.add(now, cap_w)
+        highest_w = self._caps.highest(now, CONFIRM_S) or cap_w
+        shown = applied_w is not None and applied_w <= highest_w + CONFIRM_W
+        self.confirmed = self.confirmed or shown
+        return self._unconfirmed.holds(not shown, now, CONFIRM_S)
+
+    def disobeyed(self, output_w: float, assisting: bool, now: float) -> bool:
+        """True once output has stayed above the cap for :data:`OBEY_S` without falling.
+
+        PowerAssist rightly delivers more than any cap, so it does not count.
+        """
+        earlier = self._outputs.aged(now, LAG_S, LAG_S)
+        falling = bool(earlier) and output_w < max(earlier) - FALLING_W
+        self._outputs.add(now, output_w)
+        cap_w = self._caps.highest(now, LAG_S)
+        above = cap_w is not None and output_w > cap_w + max(OBEY_W, OBEY_SHARE * cap_w)
+        return self._disobeyed.holds(above and not falling and not assisting, now, OBEY_S)
+
+    def changed_by_another(self, now: float) -> bool:
+        """Count a change that was not ours; true when it is one too many."""
+        self._changes.append(now)
+        return len(self._changes) == CHANGES and now - self._changes[0] <= CHANGES_WITHIN_S

@@ -1,0 +1,102 @@
+"""The agent's two files: the status in RAM, and on flash the values to put back at release."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any, Dict, Optional
+
+log = logging.getLogger(__name__)
+
+
+def write_json(path: str, content: Any, durable: bool) -> None:
+    """Replace a file in one step: a reader sees the old or the new, never a part.
+
+    ``durable`` survives a power cut as well. Raises :class:`OSError` where it can't be written.
+    """
+    beside = path + ".new"
+    with open(beside, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, sort_keys=True)
+        file.write("\n")
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    os.replace(beside, path)
+    if durable:
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_json(path: str) -> Optional[Dict[str, Any]]:
+    """The object in a file; ``None`` where there is no such file or no object in it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+class FoundValues:
+    """``state.json``: per control point the value found, and the one we last wrote.
+
+    A present value equal to the last written is ours; anything else is somebody else's.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._path = os.path.join(directory, "state.json")
+        self._points: Dict[str, Dict[str, Any]] = {}
+        for point, entry in (read_json(self._path) or {}).get("points", {}).items():
+            if isinstance(entry, dict) and "found" in entry and "written" in entry:
+                self._points[point] = entry
+        self.warning: Optional[str] = None
+
+    def written(self, point: str) -> Optional[float]:
+        """What we last wrote there."""
+        return self._points.get(point, {}).get("written")
+
+    def found(self, point: str) -> Optional[float]:
+        """What stood there before we first wrote."""
+        return self._points.get(point, {}).get("found")
+
+    def is_ours(self, point: str, present: Optional[float]) -> bool:
+        """Whether the present value is the one we last wrote."""
+        written = self.written(point)
+        return written is not None and present is not None and abs(present - written) < 0.5
+
+    def will_write(self, point: str, present: Optional[float], value: float, stored: bool) -> None:
+        """Note a write before it is made: after a power cut we still know what is ours.
+
+        A volatile point is noted once: it is empty after a reboot, and flash is not for steps.
+        """
+        known = self._points.get(point)
+        if known is not None and (self.is_ours(point, present) or not stored):
+            entry = {"found": known["found"], "written": value}
+        else:
+            entry = {"found": present, "written": value}
+        self._points[point] = entry
+        if known is None or stored:
+            self._save()
+
+    def forget(self, point: str) -> None:
+        """The found value is back in place."""
+        if self._points.pop(point, None) is not None:
+            self._save()
+
+    def points(self) -> Dict[str, Dict[str, Any]]:
+        """Every point we have written to."""
+        return dict(self._points)
+
+    def _save(self) -> None:
+        try:
+            write_json(self._path, {"points": self._points}, durable=True)
+            self.warning = None
+        except OSError as error:
+            warning = "%s can't be written (%s)" % (self._path, error.strerror)
+            if warning != self.warning:
+                log.warning("%s; a reboot would forget what to put back", warning)
+            self.warning = warning

@@ -1,0 +1,176 @@
+"""What each limit asks of the cap: how low it must come, and how far it may rise.
+
+Output is positive out of the inverter, export positive into the grid; all powers in W.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Deque, List, NamedTuple, Optional, Sequence, Tuple
+
+from export_limiter.config import Config
+
+KEEP_S = 20.0  # how long readings are kept; meters are up to 8 s late, windows up to 5 s wide
+EDGE_S = 0.1  # ticks come a few milliseconds early or late: a reading 1.003 s old is 1 s old
+
+# Per phase: land this far below the share, and relax only from further below, so that a phase
+# with its usual ripple neither crosses the share nor makes the cap swing.
+SHARE_AIM = 0.99
+SHARE_RELAX = 0.96
+
+
+class Measurement(NamedTuple):
+    """One poll of the site, W; ``None`` where the bus gave no usable figure this time.
+
+    ``output_w`` is what all inverters deliver themselves, ``controlled_w`` the part of the one
+    inverter that obeys the cap. The phase tuples follow L1, L2, L3 and are empty when unknown.
+    ``frozen`` names quantities ("output", "export") whose figure is there but no longer lives.
+    """
+
+    output_w: Optional[float]
+    controlled_w: Optional[float]
+    export_w: Optional[float] = None
+    phase_outputs_w: Tuple[float, ...] = ()
+    phase_exports_w: Tuple[float, ...] = ()
+    nominal_w: Optional[float] = None
+    pv_inverter: bool = False
+    assisting: bool = False
+    frozen: Tuple[str, ...] = ()
+
+
+class Bounds(NamedTuple):
+    """The cap must come down to ``tighten_w``; it may rise to ``relax_w``.
+
+    Infinity and minus infinity stand for "no need" and "not now": plain numbers compare.
+    """
+
+    tighten_w: float = math.inf
+    relax_w: float = -math.inf
+
+
+NO_CHANGE = Bounds()
+
+
+class Recent:
+    """The readings of the last seconds, each with its time (monotonic, s)."""
+
+    def __init__(self) -> None:
+        self._readings: Deque[Tuple[float, float]] = deque()
+
+    def add(self, now: float, value: float) -> None:
+        """Remember a reading and forget what is older than :data:`KEEP_S`."""
+        self._readings.append((now, value))
+        while self._readings[0][0] < now - KEEP_S:
+            self._readings.popleft()
+
+    def aged(self, now: float, youngest_s: float, oldest_s: float) -> List[float]:
+        """Readings whose age lies in the range; the nearest one where none does."""
+        low, high = youngest_s - EDGE_S, oldest_s + EDGE_S
+        inside = [value for taken, value in self._readings if low <= now - taken <= high]
+        if inside or not self._readings:
+            return inside
+        middle = (youngest_s + oldest_s) / 2
+        return [min(self._readings, key=lambda r: abs(now - r[0] - middle))[1]]
+
+    def highest(self, now: float, seconds: float) -> Optional[float]:
+        """The highest reading of the last ``seconds``; ``None`` when there was none."""
+        fresh = [v for taken, v in self._readings if now - taken <= seconds + EDGE_S]
+        return max(fresh) if fresh else None
+
+
+class Hold:
+    """True once a condition has held for some time without a break."""
+
+    def __init__(self) -> None:
+        self._since: Optional[float] = None
+
+    def holds(self, condition: bool, now: float, seconds: float) -> bool:
+        """Whether ``condition`` has now been true for ``seconds``."""
+        if not condition:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now
+        return now - self._since >= seconds - EDGE_S
+
+
+class OutputLimit:
+    """The inverter's own output: the cap that meets it is the limit itself, armed beforehand."""
+
+    def __init__(self, limit_w: float) -> None:
+        self._limit_w = limit_w
+
+    def bounds(self, measurement: Optional[Measurement]) -> Bounds:
+        """Without a measurement the cap still comes down to the limit, and never rises."""
+        if measurement is None or measurement.output_w is None:
+            return Bounds(tighten_w=self._limit_w)
+        assert measurement.controlled_w is not None
+        other_w = measurement.output_w - measurement.controlled_w
+        cap_w = self._limit_w - max(0.0, other_w)
+        return Bounds(cap_w, cap_w)
+
+
+class ExportLimit:
+    """The site's feed-in: the cap follows what the rest of the site does."""
+
+    def __init__(self, limit_w: float, config: Config) -> None:
+        self._limit_w = limit_w
+        self._margin_w = config.export_margin_w
+        self._delay_s = config.meter_delay_s
+        self._hold_s = config.relax_hold_s
+        self.skew_s = config.measurement_skew_s
+        self._low = Hold()
+
+    def bounds(self, export_w: float, outputs: Recent, binding_from_w: float, now: float) -> Bounds:
+        """Bounds for a fresh ``export_w``; a cap at or below ``binding_from_w`` binds.
+
+        ``other = export - output`` needs figures of the same age, which are known to
+        ``skew_s`` only: tighten to the highest cap the window allows, relax to the lowest.
+        """
+        window = outputs.aged(
+            now, max(0.0, self._delay_s - self.skew_s), self._delay_s + self.skew_s
+        )
+        room_w = self._limit_w - self._margin_w - export_w
+        highest_w, lowest_w = room_w + max(window), room_w + min(window)
+
+        may_relax = self._low.holds(
+            export_w < self._limit_w - 2 * self._margin_w, now, self._hold_s
+        )
+        relax_w = lowest_w if may_relax else -math.inf
+        if export_w > self._limit_w:
+            return Bounds(highest_w, relax_w)
+        # Below the limit only a cap that binds nothing follows the site down.
+        return Bounds(max(highest_w, binding_from_w), relax_w)
+
+
+class PhaseShare:
+    """Each phase's share of a limit, where the control point knows only the total.
+
+    An additive law swings by hundreds of watts there; scaling the total by the worst phase's
+    ratio converges however the inverter splits its power.
+    """
+
+    def __init__(self, limit_w: float, config: Config) -> None:
+        self.share_w = limit_w / config.phase_count
+        self._hold_s = config.relax_hold_s
+        self._low = Hold()
+
+    def bounds(self, outputs_w: Sequence[float], others_w: Sequence[float], now: float) -> Bounds:
+        """Bounds from each phase's output and from what the rest of the site adds on it."""
+        if not outputs_w:
+            return NO_CHANGE
+        total_w = sum(outputs_w)
+        ratios = [
+            max(0.0, self.share_w - other_w) / output_w
+            for output_w, other_w in zip(outputs_w, others_w)
+            if output_w > 0
+        ]
+        worst = min(ratios, default=math.inf)
+        if worst == math.inf or total_w <= 0:
+            return Bounds(relax_w=math.inf)
+        # With all output on one phase, and nothing else on it, one share is what it may carry.
+        least_w = max(0.0, self.share_w - max(others_w))
+        cap_w = max(least_w, total_w * worst * SHARE_AIM)
+        may_relax = self._low.holds(worst * SHARE_RELAX > 1, now, self._hold_s)
+        return Bounds(cap_w if worst < 1 else math.inf, cap_w if may_relax else -math.inf)

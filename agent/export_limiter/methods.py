@@ -1,0 +1,192 @@
+"""The limiting methods: where a cap can be written, and whether it would act now.
+
+Nothing here is guessed: each method is judged by what is on the bus at this moment, and a
+method that was written and not confirmed is left for a while.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from export_limiter import victron
+from export_limiter.inverters import Site, sane
+
+RETRY_S = 600.0  # an unconfirmed method gets another chance: firmware and settings change
+PLAUSIBLE_NOMINAL_FACTOR = 2.0
+
+
+class ControlPoint(NamedTuple):
+    """Where a cap is written: one path, or one per phase, each with its part of the cap."""
+
+    method: str
+    service: str
+    paths: Tuple[str, ...]
+    stored: bool
+
+    def __str__(self) -> str:
+        return self.service + ",".join(self.paths)
+
+
+class Verdict(NamedTuple):
+    """What a method can do now. ``refreshable``: keep our cap there although it can't act yet."""
+
+    method: str
+    point: Optional[ControlPoint]
+    enforceable: bool
+    refreshable: bool
+    reason: str
+
+
+class Methods:
+    """The configured methods in order, and which of them have failed."""
+
+    def __init__(self, names: Sequence[str], floor_w: float) -> None:
+        self._names = names
+        self._floor_w = floor_w
+        self._failed: Dict[str, Tuple[float, str]] = {}
+
+    def verdicts(self, site: Site, now: float) -> List[Verdict]:
+        """Every configured method, in order."""
+        return [self._verdict(name, site, now) for name in self._names]
+
+    def choose(self, site: Site, now: float) -> Verdict:
+        """The first that can act; else one whose cap is worth keeping; else the last refusal."""
+        verdicts = self.verdicts(site, now)
+        for wanted in ("enforceable", "refreshable"):
+            for verdict in verdicts:
+                if getattr(verdict, wanted):
+                    return verdict
+        return verdicts[-1]
+
+    def fail(self, method: str, reason: str, now: float, until_restart: bool = False) -> None:
+        """Pass over a method: it was written, and the cap did not hold."""
+        self._failed[method] = (math.inf if until_restart else now + RETRY_S, reason)
+
+    def forgive(self) -> None:
+        """What failed belonged to a service that is gone: judge the new one afresh."""
+        self._failed = {m: f for m, f in self._failed.items() if f[0] == math.inf}
+
+    def _verdict(self, method: str, site: Site, now: float) -> Verdict:
+        until, reason = self._failed.get(method, (-math.inf, ""))
+        if now < until:
+            return Verdict(method, None, False, False, reason)
+        if method in ("ess_override", "ess_setting"):
+            return _ess_verdict(method, site)
+        return _legacy_verdict(method, site, self._floor_w)
+
+
+def ess_setting_point(site: Site) -> Optional[ControlPoint]:
+    """The stored setting; absent where hub4control never ran."""
+    for name in site.names(victron.SETTINGS):
+        if site.knows(name, victron.SETTING_MAX_DISCHARGE):
+            return ControlPoint("ess_setting", name, (victron.SETTING_MAX_DISCHARGE,), True)
+    return None
+
+
+def ess_override_point(site: Site) -> Optional[ControlPoint]:
+    """The RAM override of hub4control."""
+    for name in site.names(victron.HUB4):
+        if site.knows(name, victron.OVERRIDE_MAX_DISCHARGE):
+            return ControlPoint("ess_override", name, (victron.OVERRIDE_MAX_DISCHARGE,), False)
+    return None
+
+
+def standing_w(site: Site, point: ControlPoint) -> Optional[float]:
+    """The limit that stands at a control point now, summed over its paths, W."""
+    parts = [limit_of(site.value(point.service, path)) for path in point.paths]
+    valid = [part for part in parts if part is not None]
+    return sum(valid) if len(valid) == len(parts) else None
+
+
+def applied_w(site: Site) -> Optional[float]:
+    """What hub4control says it applies after every limit; ``None`` for none."""
+    return limit_of(site.single(victron.HUB4, victron.APPLIED_MAX_DISCHARGE))
+
+
+def limit_of(value: object) -> Optional[float]:
+    """A limit in W; ``None`` for Victron's -1 and for no value."""
+    number = sane(value)
+    return None if number is None or number < 0 else number
+
+
+def _ess_verdict(method: str, site: Site) -> Verdict:
+    point = ess_setting_point(site) if method == "ess_setting" else ess_override_point(site)
+    obstacle, refreshable = _ess_obstacle(site)
+    if point is None:
+        missing = (
+            "no hub4 service with overrides: ESS is not running"
+            if method == "ess_override"
+            else "no setting %s: ESS never ran here" % victron.SETTING_MAX_DISCHARGE
+        )
+        return Verdict(method, None, False, False, obstacle or missing)
+    if method == "ess_override":
+        holder = override_holder(site)
+        if holder:
+            return Verdict(method, point, False, False, "%s holds the override" % holder)
+    if obstacle:
+        keep = refreshable and not point.stored
+        return Verdict(method, point, False, keep, obstacle)
+    return Verdict(method, point, True, True, "")
+
+
+def override_holder(site: Site) -> Optional[str]:
+    """Who else is writing the override now, by its common name."""
+    for path, who in victron.OVERRIDE_WRITERS.items():
+        if site.single(victron.SYSTEM, path):
+            return who
+    return None
+
+
+def _ess_obstacle(site: Site) -> Tuple[str, bool]:
+    """Why ESS applies no limit now ('' if it does); whether a cap written now is of use later."""
+    main = site.main_inverter()
+    if main is None:
+        rs = " (a Multi RS is here: it can't be limited)" if site.names(victron.MULTI_RS) else ""
+        return "no inverter on the bus" + rs, False
+    if site.value(main, victron.ASSISTANT_ID) != victron.ESS_ASSISTANT:
+        return "the ESS assistant is not installed in %s" % main, False
+    mode = site.single(victron.SETTINGS, victron.SETTING_HUB4_MODE)
+    if mode == victron.HUB4_MODE_EXTERNAL:
+        return "ESS is under external control (Hub4Mode 3)", False
+    if mode not in victron.HUB4_MODES_ENFORCING:
+        return "ESS is in Hub4Mode %s, not 1 or 2" % ("unknown" if mode is None else mode), False
+    state = site.single(victron.SETTINGS, victron.SETTING_BATTERYLIFE_STATE)
+    if state == victron.BATTERYLIFE_KEEP_CHARGED:
+        return "ESS keeps the batteries charged: it applies no limit", True
+    grid = site.on_grid(main)
+    if not grid:
+        return (
+            "the AC input can't be read"
+            if grid is None
+            else "no grid on the AC input: the load decides"
+        ), True
+    return "", True
+
+
+def _legacy_verdict(method: str, site: Site, floor_w: float) -> Verdict:
+    main = site.main_inverter()
+    if main is None:
+        return Verdict(method, None, False, False, "no inverter on the bus")
+    for paths in _legacy_paths(method, site.phases(main)):
+        if paths and all(site.knows(main, path) for path in paths):
+            break
+    else:
+        return Verdict(method, None, False, False, "%s has no such path" % main)
+
+    nominal_w = site.power(main, victron.NOMINAL_POWER) or math.inf
+    values = [site.power(main, path) for path in paths]
+    highest_w = PLAUSIBLE_NOMINAL_FACTOR * nominal_w
+    low_w = floor_w / len(paths)
+    if not all(v is not None and low_w <= v <= highest_w for v in values):
+        return Verdict(
+            method, None, False, False, "%s%s holds no plausible limit" % (main, paths[0])
+        )
+    return Verdict(method, ControlPoint(method, main, paths, False), True, True, "")
+
+
+def _legacy_paths(method: str, phases: Tuple[str, ...]) -> List[Tuple[str, ...]]:
+    if method == "phase_power_limit":
+        return [tuple(p.format(phase=x) for x in phases) for p in victron.LEGACY_PHASE_LIMITS]
+    single = victron.LEGACY_TOTAL_LIMITS if method == "ac_power_limit" else victron.LEGACY_MAX_POWER
+    return [(path,) for path in single]

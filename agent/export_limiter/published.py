@@ -1,0 +1,146 @@
+"""The agent's own D-Bus service: its status for GUIs, MQTT and other programs; read only.
+
+Every MQTT client on the site's network could write a writable path, so there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import dbus
+import dbus.service
+
+from export_limiter import victron
+
+MANDATORY = {
+    "/Mgmt/ProcessName": "venus-export-limiter",
+    "/Mgmt/Connection": "D-Bus",
+    "/DeviceInstance": 0,
+    "/ProductId": 0,
+    "/ProductName": "Export limiter",
+    "/HardwareVersion": None,
+    "/Connected": 1,
+}
+NOT_WRITABLE = 1  # velib's answer to SetValue on a path that is read only
+
+
+class NameTakenError(RuntimeError):
+    """Another agent owns the name: two would fight over one control point."""
+
+
+class Published(dbus.service.FallbackObject):  # type: ignore[misc]
+    """All paths of ``com.victronenergy.exportlimiter`` in one object."""
+
+    def __init__(self, connection: Any, version: str) -> None:
+        try:
+            self._name = dbus.service.BusName(
+                victron.OWN_SERVICE, connection, do_not_queue=True, allow_replacement=False
+            )
+        except dbus.exceptions.NameExistsException:
+            raise NameTakenError(victron.OWN_SERVICE) from None
+        self._values: Dict[str, Any] = {
+            **MANDATORY,
+            "/Mgmt/ProcessVersion": version,
+            "/FirmwareVersion": version,
+        }
+        super().__init__(connection, "/")
+
+    def show(self, status: Dict[str, Any]) -> None:
+        """Publish a status; one signal carries all that changed."""
+        fresh = _paths_of(status)
+        changed = {p: v for p, v in fresh.items() if p not in self._values or self._values[p] != v}
+        self._values.update(changed)
+        if changed:
+            self.ItemsChanged({path: _item(value) for path, value in changed.items()})
+
+    @dbus.service.signal(victron.BUS_ITEM, signature="a{sa{sv}}")  # type: ignore[untyped-decorator]
+    def ItemsChanged(self, items: Any) -> None:  # noqa: N802 - the name on the bus
+        """Values that changed together."""
+
+    @dbus.service.method(  # type: ignore[untyped-decorator]
+        victron.BUS_ITEM, out_signature="a{sa{sv}}", path_keyword="path"
+    )
+    def GetItems(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
+        """Every path with value and text."""
+        return {p: _item(v) for p, v in self._values.items()}
+
+    @dbus.service.method(  # type: ignore[untyped-decorator]
+        victron.BUS_ITEM, out_signature="v", path_keyword="path"
+    )
+    def GetValue(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
+        """One value, or the tree below a path."""
+        if path in self._values:
+            return _wrap(self._values[path])
+        below = self._below(path)
+        return dbus.Dictionary(
+            {p: _wrap(v) for p, v in below.items()}, signature="sv", variant_level=1
+        )
+
+    @dbus.service.method(  # type: ignore[untyped-decorator]
+        victron.BUS_ITEM, out_signature="v", path_keyword="path"
+    )
+    def GetText(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
+        """One value as text, or the tree below a path."""
+        if path in self._values:
+            return _text(self._values[path])
+        texts = {p: _text(v) for p, v in self._below(path).items()}
+        return dbus.Dictionary(texts, signature="ss", variant_level=1)
+
+    @dbus.service.method(  # type: ignore[untyped-decorator]
+        victron.BUS_ITEM, in_signature="v", out_signature="i"
+    )
+    def SetValue(self, value: Any) -> int:  # noqa: N802 - the name on the bus
+        """Refused: a limit is changed by deploying a configuration."""
+        return NOT_WRITABLE
+
+    def _below(self, path: str) -> Dict[str, Any]:
+        start = path.rstrip("/") + "/"
+        below = {p[len(start) :]: v for p, v in self._values.items() if p.startswith(start)}
+        if not below:
+            raise dbus.exceptions.DBusException(
+                "no such path: %s" % path, name="org.freedesktop.DBus.Error.UnknownObject"
+            )
+        return below
+
+
+def _paths_of(status: Dict[str, Any]) -> Dict[str, Any]:
+    limits = status["limits"]
+    paths = {
+        "/State": status["state"],
+        "/Reason": status["reason"],
+        "/Enforceable": int(status["enforceable"]),
+        "/Binding": int(status["binding"]),
+        "/Method": status["method"],
+        "/ControlPoint": status["control_point"],
+        "/Cap": status["cap_w"],
+        "/Measured": status["measured_w"],
+        "/InverterOutput": status["inverter_output_w"],
+        "/GridExport": status["grid_export_w"],
+        "/Limit": limits["max_multiplus_output_w"],
+        "/GridExportLimit": limits["max_grid_export_w"],
+    }
+    for name, value in status["counters"].items():
+        camel = "".join(part.capitalize() for part in name.split("_"))
+        paths["/Counters/" + camel] = value
+    return paths
+
+
+def _item(value: Any) -> Any:
+    return dbus.Dictionary({"Value": _wrap(value), "Text": _text(value)}, signature="sv")
+
+
+def _wrap(value: Any) -> Any:
+    """A variant; Victron's "no value" is an empty array of integers."""
+    if value is None:
+        return dbus.Array([], signature="i", variant_level=1)
+    if isinstance(value, str):
+        return dbus.String(value, variant_level=1)
+    if isinstance(value, float):
+        return dbus.Double(value, variant_level=1)
+    return dbus.Int32(value, variant_level=1)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "---"
+    return "%.0f" % value if isinstance(value, float) else str(value)

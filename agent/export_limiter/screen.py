@@ -1,0 +1,108 @@
+"""Text for a technician at the device: what is measured, what limits, who else limits."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from export_limiter import victron
+from export_limiter.inverters import Site
+from export_limiter.methods import Verdict
+from export_limiter.status import others
+
+
+def status_screen(status: Dict[str, Any], age_s: float) -> str:
+    """The running agent's status on one screen; ``age_s`` is how old it is."""
+    limits, other, counters = status["limits"], status["others"], status["counters"]
+    lines = [
+        "%s: %s" % (status["state"], status["reason"]),
+        "  as of            %.0f s ago, version %s" % (age_s, status["version"]),
+        "  inverter output  %s   limit %s"
+        % (_w(status["inverter_output_w"]), _w(limits["max_multiplus_output_w"])),
+        "  grid export      %s   limit %s"
+        % (_w(status["grid_export_w"]), _w(limits["max_grid_export_w"])),
+        "  cap              %s%s" % (_w(status["cap_w"]), ", binding" if status["binding"] else ""),
+        "  enforceable      %s" % ("yes" if status["enforceable"] else "no"),
+        "  method           %s at %s"
+        % (status["method"] or "none", status["control_point"] or "-"),
+    ]
+    lines += ["  %-16s %s" % (i["service"], _inverter(i)) for i in status["inverters"]]
+    lines += ["  others           %s" % text for text in _others(other)]
+    lines += ["  warning          %s" % text for text in status["warnings"]]
+    if status["last_refusal"]:
+        lines.append("  refused          %s" % status["last_refusal"])
+    lines.append(
+        "  since start      %d ticks, %d writes (%d stored, %d refused), failsafe %d times"
+        % tuple(
+            counters[name]
+            for name in ("ticks", "writes", "stored_writes", "refused_writes", "failsafe_entries")
+        )
+    )
+    return "\n".join(lines)
+
+
+def discover_report(site: Site, verdicts: List[Verdict]) -> Dict[str, Any]:
+    """What is here and what each method could do, for programs."""
+    usable = [v.method for v in verdicts if v.enforceable]
+    return {
+        "inverters": [inverter._asdict() for inverter in site.describe()],
+        "meters": site.names(victron.GRID),
+        "multi_rs": site.names(victron.MULTI_RS),
+        "pv_inverters": site.names(victron.PVINVERTER),
+        "would_use": usable[0] if usable else None,
+        "methods": [
+            {
+                "method": v.method,
+                "enforceable": v.enforceable,
+                "control_point": str(v.point) if v.point else None,
+                "reason": v.reason,
+            }
+            for v in verdicts
+        ],
+        "others": others(site),
+    }
+
+
+def discover_screen(report: Dict[str, Any]) -> str:
+    """The report for people."""
+    lines = ["inverters:"]
+    lines += ["  %s  %s" % (i["service"], _inverter(i)) for i in report["inverters"]] or ["  none"]
+    lines += ["  %s  a Multi RS can't be limited" % name for name in report["multi_rs"]]
+    lines += ["grid meter: %s" % (", ".join(report["meters"]) or "none, the AC input is used")]
+    lines += ["methods:"]
+    for method in report["methods"]:
+        able = "can act at %s" % method["control_point"] if method["enforceable"] else "no"
+        reason = ": %s" % method["reason"] if method["reason"] else ""
+        lines.append("  %-18s %s%s" % (method["method"], able, reason))
+    lines += ["would use: %s" % (report["would_use"] or "nothing, the limit can't be kept")]
+    lines += ["others: %s" % text for text in _others(report["others"])]
+    return "\n".join(lines)
+
+
+def _inverter(inverter: Dict[str, Any]) -> str:
+    if not inverter["connected"]:
+        return "no unit connected"
+    phases = inverter["phase_count"]
+    return "%s, %s, nominal %s%s" % (
+        inverter["product"] or "unknown product",
+        "phases unknown" if phases is None else "%d phase%s" % (phases, "s" * (phases != 1)),
+        _w(inverter["nominal_w"]),
+        "" if inverter["main"] else ", not controlled by ESS",
+    )
+
+
+def _others(other: Dict[str, Any]) -> List[str]:
+    named = (
+        ("in force", "applied_w", _w),
+        ("GUI setting", "setting_w", _w),
+        ("override", "override_w", _w),
+        ("override held by", "override_holder", str),
+        ("grid feed-in limit", "max_feed_in_w", _w),
+        ("grid export limit", "export_limit_a", lambda a: "%g A per phase" % a),
+    )
+    return [
+        "%s %s" % (text, show(other[key])) for text, key, show in named if other[key] is not None
+    ]
+
+
+def _w(power_w: Optional[float]) -> str:
+    return "---" if power_w is None else "%.0f W" % power_w

@@ -1,0 +1,250 @@
+"""The straight line: signal -> what is known; tick -> measurement -> decision -> write.
+
+Handed a bus, a clock and a place for its status; it starts no loop and speaks no D-Bus.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from export_limiter import methods, status
+from export_limiter.config import Config, floor_w
+from export_limiter.effect import Effect
+from export_limiter.files import FoundValues
+from export_limiter.inverters import Readings, Site
+from export_limiter.limiter import FAILSAFE, STARTING, Actuator, Decision, Limiter
+from export_limiter.limits import Measurement
+from export_limiter.methods import Methods, Verdict
+from export_limiter.status import Identity, Judgement
+from export_limiter.writes import REFUSALS, Writer
+
+log = logging.getLogger(__name__)
+
+NOT_ENFORCEABLE = "not_enforceable"
+STOPPING = "stopping"
+RESCAN_S = 60.0
+NO_INVERTER_S = 30.0
+# A peer that never answers must not stretch the tick: calls end well within it.
+CALL_SHARE = 0.7
+LONGEST_CALL_S = 1.0
+NOTHING = Measurement(None, None)
+
+Clock = Callable[[], float]
+
+
+class Service:
+    """One tick after the other; signals in between."""
+
+    def __init__(
+        self,
+        config: Config,
+        identity: Identity,
+        found: FoundValues,
+        publish: Callable[[Dict[str, Any]], None],
+        clock: Clock,
+        wall_clock: Clock,
+        earlier: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._found = found
+        self._publish = publish
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._earlier = earlier or {}
+        self.site = Site()
+        self._methods = Methods(config.methods, floor_w(config))
+        self._limiter = Limiter(config)
+        self._effect = Effect()
+        self._measurement = NOTHING
+        self._verdict: Optional[Verdict] = None
+        self._polling = self._stopped = False
+        self._ticks = 0
+        self._rescanned_at = self._started_at = clock()
+        self._said = ""
+
+    def attach(self, bus: Any) -> None:
+        """The bus reports to us, so it comes second."""
+        self._bus = bus
+        self.writer = Writer(self._config, bus, self.site, self._found, self._clock)
+
+    # Told by the bus
+
+    def appeared(self, name: str) -> None:
+        """A service has come; what failed with an earlier one of its kind is forgiven."""
+        log.info("found %s", name)
+        self.site.appeared(name)
+        self._methods.forgive()
+
+    def vanished(self, name: str) -> None:
+        """A service is gone."""
+        log.info("lost %s", name)
+        self.site.vanished(name)
+
+    def learned(self, name: str, values: Mapping[str, Any]) -> None:
+        """New values of a service."""
+        self.site.learned(name, values)
+
+    # The tick
+
+    def tick(self) -> None:
+        """Read the few values that safety rests on; the decision follows with the answers."""
+        if self._stopped:
+            return
+        now = self._clock()
+        self._ticks += 1
+        if now - self._rescanned_at >= RESCAN_S:
+            self._rescanned_at = now
+            self._bus.rescan()
+        if self._polling:
+            return  # a poll always ends before the next tick, unless the loop was held up
+        wanted = self.site.polled_paths(bool(self._config.per_phase))
+        timeout_s = min(LONGEST_CALL_S, CALL_SHARE * self._config.control_interval_s)
+        self._polling = True
+        self._bus.read(wanted, timeout_s, self._polled)
+
+    def stop(self) -> None:
+        """Say that we go; the cap stays, an upgrade must not open the limit."""
+        self._stopped = True
+        judgement = Judgement(STOPPING, "asked to stop", False, self._limiter.cap_w, False)
+        self._tell(judgement)
+
+    def _polled(self, readings: Readings) -> None:
+        self._polling = False
+        if self._stopped:
+            return
+        now = self._clock()
+        binding_w = self._limiter.cap_w if self._effect.confirmed else None
+        self._measurement = self.site.measure(readings, binding_w, now)
+        self._verdict = verdict = self._methods.choose(self.site, now)
+        self._turn_to(verdict)
+        self._notice_other_writers(verdict, now)
+
+        actuator = self._actuator(verdict, now)
+        decision = self._limiter.decide(self._measurement, now, actuator)
+        if verdict.enforceable or verdict.refreshable:
+            self._put(decision, now)
+        if verdict.enforceable and not self._config.dry_run:
+            self._watch_effect(verdict, now)
+        self._tell(self._judge(decision, verdict, now))
+
+    def _turn_to(self, verdict: Verdict) -> None:
+        """Start over at another control point, from our own cap if one stands there."""
+        if verdict.point is None or verdict.point == self.writer.point:
+            return
+        log.info("limiting by %s at %s", verdict.method, verdict.point)
+        same = self._earlier.get("control_point") == str(verdict.point)
+        earlier_w = self._earlier.get("cap_w") if same else None
+        self._limiter.cap_w = None
+        adopted_w = self.writer.use(verdict.point, earlier_w)
+        if adopted_w is not None:
+            self._limiter.adopt(adopted_w)
+        self._effect = Effect()
+
+    def _notice_other_writers(self, verdict: Verdict, now: float) -> None:
+        if not verdict.enforceable or not self.writer.changed_under_us():
+            return
+        self.writer.forget_refresh()
+        if self._effect.changed_by_another(now):
+            reason = "another program keeps changing %s" % str(self.writer.point)
+            self._give_up(verdict.method, reason, now, until_restart=True)
+
+    def _actuator(self, verdict: Verdict, now: float) -> Actuator:
+        point = verdict.point
+        if point is None:
+            return Actuator()
+        return Actuator(point.stored, len(point.paths) > 1, self.writer.writes_left(now))
+
+    def _put(self, decision: Decision, now: float) -> None:
+        cap_w = decision.cap_w
+        if cap_w is None:
+            return
+        lower_w = self.writer.foreign_lower_w(cap_w)
+        if lower_w is not None:
+            self._limiter.adopt(lower_w)
+            return
+        self.writer.put(cap_w, now, self._wrote)
+        limit_w = self._config.max_multiplus_output_w
+        override = self.writer.point is not None and self.writer.point.method == "ess_override"
+        if not self._config.stored_backstop or not override or limit_w is None:
+            return
+        if self._limiter.cap_w is not None and self._limiter.cap_w <= limit_w:
+            self.writer.arm_backstop(limit_w, now)
+
+    def _wrote(self, cap_w: float) -> None:
+        if cap_w != self._limiter.cap_w:
+            log.debug("cap %.0f W", cap_w)
+        self._limiter.wrote(cap_w, self._clock())
+
+    def _watch_effect(self, verdict: Verdict, now: float) -> None:
+        """A cap that is not taken over, or not obeyed, sends us to the next method."""
+        if self.writer.refusals >= REFUSALS:
+            self._give_up(verdict.method, self.writer.last_refusal, now)
+            return
+        cap_w, output_w = self._limiter.cap_w, self._measurement.controlled_w
+        if cap_w is None:
+            return
+        ess = verdict.method in ("ess_override", "ess_setting")
+        shown_w = methods.applied_w(self.site) if ess else self.writer.present_w()
+        if self._effect.unconfirmed(cap_w, shown_w, now):
+            reason = "%s does not take the cap over: it applies %s" % (
+                verdict.point,
+                "no limit" if shown_w is None else "%.0f W" % shown_w,
+            )
+            self._give_up(verdict.method, reason, now)
+        elif output_w is not None and self._effect.disobeyed(
+            output_w, self._measurement.assisting, now
+        ):
+            reason = "output stays above the cap of %s" % str(verdict.point)
+            self._give_up(verdict.method, reason, now)
+
+    def _give_up(self, method: str, reason: str, now: float, until_restart: bool = False) -> None:
+        log.warning("giving up %s: %s", method, reason)
+        self._methods.fail(method, reason, now, until_restart)
+
+    # The verdict on ourselves
+
+    def _judge(self, decision: Decision, verdict: Verdict, now: float) -> Judgement:
+        """The first state that applies, in the order people need them."""
+        cap_w, binding = self._limiter.cap_w, decision.binding
+        enforceable = verdict.enforceable and self._effect.confirmed
+        state, reason = decision.state, decision.reason
+        if state == STARTING and now - self._started_at > NO_INVERTER_S:
+            state, reason = NOT_ENFORCEABLE, "no inverter: %s" % (verdict.reason or reason)
+        elif state not in (STARTING, FAILSAFE) and not verdict.enforceable:
+            state, reason = NOT_ENFORCEABLE, verdict.reason
+        elif state not in (STARTING, FAILSAFE) and not enforceable and not self._config.dry_run:
+            reason = "waiting for the device to take the cap over"
+        if self._config.dry_run:
+            enforceable = False
+            reason = "dry run" if verdict.enforceable else "dry run; %s" % reason
+        shown_w = cap_w if verdict.enforceable or verdict.refreshable else None
+        return Judgement(state, reason, enforceable, shown_w, binding and enforceable)
+
+    def _tell(self, judgement: Judgement) -> None:
+        said = "%s: %s" % (judgement.state, judgement.reason)
+        if said != self._said:
+            self._said = said
+            cap = "none" if judgement.cap_w is None else "%.0f W" % judgement.cap_w
+            log.info("%s (cap %s)", said, cap)
+        counters = {"ticks": self._ticks, "failsafe_entries": self._limiter.failsafe_entries}
+        warnings = status.warnings_of(self._config, self.site)
+        if self._limiter.hunting:
+            warnings.append("the cap was hunting: set meter_delay_s to the meter's delay")
+        if self._found.warning:
+            warnings.append(self._found.warning)
+        self._publish(
+            status.build(
+                self._identity,
+                self._config,
+                judgement,
+                self._verdict,
+                self._measurement,
+                self.site,
+                self.writer,
+                counters,
+                warnings,
+                self._wall_clock(),
+            )
+        )

@@ -1,0 +1,133 @@
+"""The status that people, playbooks and other programs read: one flat, stable object."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from export_limiter import methods, victron
+from export_limiter.config import Config
+from export_limiter.inverters import Site
+from export_limiter.limits import Measurement
+from export_limiter.methods import Verdict
+from export_limiter.writes import Writer
+
+
+class Identity(NamedTuple):
+    """Which program this is; ``commit`` is known inside a release only."""
+
+    version: str
+    commit: Optional[str]
+    pid: int
+    started_at: float
+
+
+class Judgement(NamedTuple):
+    """The state as published, and what it rests on."""
+
+    state: str
+    reason: str
+    enforceable: bool
+    cap_w: Optional[float]
+    binding: bool
+
+
+def build(
+    identity: Identity,
+    config: Config,
+    judgement: Judgement,
+    verdict: Optional[Verdict],
+    measurement: Measurement,
+    site: Site,
+    writer: Writer,
+    counters: Dict[str, int],
+    warnings: List[str],
+    wall_clock_s: float,
+) -> Dict[str, Any]:
+    """The content of ``status.json``: powers in W, wall-clock times in s since 1970."""
+    point = verdict.point if verdict else None
+    return {
+        "version": identity.version,
+        "commit": identity.commit,
+        "pid": identity.pid,
+        "started_at": identity.started_at,
+        "updated_at": wall_clock_s,
+        "state": judgement.state,
+        "reason": judgement.reason,
+        "enforceable": judgement.enforceable,
+        "dry_run": config.dry_run,
+        "method": verdict.method if point and verdict else None,
+        "control_point": str(point) if point else None,
+        "cap_w": judgement.cap_w,
+        "binding": judgement.binding,
+        "measured_w": _measured_w(config, measurement),
+        "inverter_output_w": measurement.output_w,
+        "grid_export_w": measurement.export_w,
+        "limits": {
+            "max_multiplus_output_w": config.max_multiplus_output_w,
+            "max_grid_export_w": config.max_grid_export_w,
+        },
+        "phases": _phases(site, measurement),
+        "inverters": [inverter._asdict() for inverter in site.describe()],
+        "others": others(site),
+        "warnings": warnings,
+        "counters": {
+            **counters,
+            "writes": writer.counters.writes,
+            "stored_writes": writer.counters.stored_writes,
+            "refused_writes": writer.counters.refused_writes,
+        },
+        "last_refusal": writer.last_refusal or None,
+    }
+
+
+def others(site: Site) -> Dict[str, Any]:
+    """What else limits this site: Victron's own settings, and who holds the override, W and A."""
+    single = site.single
+    return {
+        "applied_w": methods.applied_w(site),
+        "setting_w": methods.limit_of(single(victron.SETTINGS, victron.SETTING_MAX_DISCHARGE)),
+        "override_w": methods.limit_of(single(victron.HUB4, victron.OVERRIDE_MAX_DISCHARGE)),
+        "override_holder": methods.override_holder(site),
+        "hub4_mode": single(victron.SETTINGS, victron.SETTING_HUB4_MODE),
+        "max_feed_in_w": methods.limit_of(single(victron.SETTINGS, victron.SETTING_MAX_FEED_IN)),
+        "export_limit_a": methods.limit_of(
+            single(victron.SETTINGS, victron.SETTING_EXPORT_LIMIT_A)
+        ),
+    }
+
+
+def warnings_of(config: Config, site: Site) -> List[str]:
+    """What an installer should look at, though the agent goes on."""
+    main = site.main_inverter()
+    if main is None:
+        return []
+    found = []
+    nominal_w = site.power(main, victron.NOMINAL_POWER)
+    limit_w = config.max_multiplus_output_w
+    if limit_w is not None and nominal_w and limit_w > nominal_w:
+        found.append(
+            "max_multiplus_output_w %.0f W is above the %.0f W installed" % (limit_w, nominal_w)
+        )
+    phases = len(site.phases(main))
+    if phases and phases != config.phase_count:
+        found.append("phase_count is %d, the inverter has %d" % (config.phase_count, phases))
+    if len(site.inverters()) > 1:
+        found.append("more than one VE.Bus system: only %s can be limited" % main)
+    return found
+
+
+def _measured_w(config: Config, measurement: Measurement) -> Optional[float]:
+    """The limited quantity: the output where it is limited, else the export."""
+    if config.max_multiplus_output_w is not None:
+        return measurement.output_w
+    return measurement.export_w
+
+
+def _phases(site: Site, measurement: Measurement) -> List[Dict[str, Any]]:
+    main = site.main_inverter()
+    names = site.phases(main) if main else ()
+    outputs_w = measurement.phase_outputs_w
+    return [
+        {"phase": phase, "inverter_output_w": outputs_w[i] if outputs_w else None}
+        for i, phase in enumerate(names)
+    ]
