@@ -102,7 +102,7 @@ class ActionModule(ActionBase):
         return {
             "portal_id": settings.get("portal_id", ""),
             "release_limit": settings.get("release_limit", True),
-            "release_s": settings.get("release_s", 300),
+            "release_s": settings.get("release_s", 320),
         }
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:

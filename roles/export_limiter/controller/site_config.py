@@ -109,8 +109,9 @@ def check(tree: Path, configs: Mapping[str, str]) -> list[str]:
 
 
 def _unknown(name: str, known: Mapping[str, Any]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    bare = [each[len(PREFIX) :] for each in known]
+    nearest = difflib.get_close_matches(name[len(PREFIX) :], bare, n=1)
+    hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
     return f"{name}: unknown variable{hint}"
 
 
