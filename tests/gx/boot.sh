@@ -2,13 +2,20 @@
 # Turns a simulated GX device on: the first process of its own mount, process and host name
 # namespaces, in the network namespace that the device keeps. Ends by becoming the device's init.
 #
-#   boot.sh DEVICE HOSTNAME HOSTPROC    prints the host's process number of that init
+#   boot.sh DEVICE HOSTNAME HOSTPROC WITHOUT    prints the host's process number of that init
+#
+# WITHOUT lists the capabilities that no process of the device may have, for setpriv.
 set -eu
 read -r pid _ <"$3/self/stat"
 cd "$1/root"
 hostname "$2"
 
 mount -t proc proc proc
+for shared in proc/sys proc/sysrq-trigger; do # the host's own kernel is behind these
+    [ -e "$shared" ] || continue
+    mount --bind "$shared" "$shared"
+    mount -o remount,bind,ro "$shared"
+done
 mount -t tmpfs -o mode=0755,size=64m tmpfs run
 mount -t tmpfs -o mode=0755,size=64m tmpfs var/volatile
 mount --bind "$1/data" data
@@ -31,8 +38,7 @@ mknod -m 0666 dev/tty c 5 0
 echo "$pid"
 exec <dev/null >>run/sim/console.log 2>&1
 
-# What would reach the host's own clock, kernel or disks is not the device's to do.
 # pivot_root stacks the old root on the new one; the umount uncovers it.
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=linux \
-    setpriv --bounding-set=-sys_time,-sys_module,-sys_rawio,-syslog,-mknod -- \
+    setpriv "--bounding-set=$4" -- \
     sh -ec 'pivot_root . .; umount -l .; exec chroot . /sbin/init'

@@ -22,6 +22,8 @@ SSH_PORT = 22
 READY_S = 20.0
 TERM_S = 5.0
 ASK_S = 5.0
+# What reaches the host's own clock, kernel or disks is not a device's to do, root or not.
+WITHOUT = "-sys_time,-sys_module,-sys_rawio,-syslog,-mknod"
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 HOST_KEYS = ("rsa", "ecdsa")
 
@@ -98,6 +100,7 @@ class Device:
                 *self._inside.entering(net=self.directory / "net"),
                 *[*isolate, "sh", HERE / "boot.sh", self.directory, self.spec.machine],
                 self._inside.workdir / "hostproc",
+                WITHOUT,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -133,6 +136,13 @@ class Device:
         own = os.stat(self._inside.path(self.directory / "net"))
         return pid if os.path.samestat(network, own) else None
 
+    @property
+    def root(self) -> Path:
+        """Where the host finds its whole file system while it is on."""
+        if not (pid := self.pid):
+            raise SimulationError(f"{self.spec.name} is off")
+        return Path(f"/proc/{pid}/root")
+
     def power_cut(self) -> None:
         """Turn it off without a word to anybody: every process is killed, RAM is lost."""
         if pid := self.pid:
@@ -163,13 +173,13 @@ class Device:
 
     def run(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell command on the device without SSH, for a test to look at it."""
-        pid = self.pid
-        if not pid:
-            raise SimulationError(f"{self.spec.name} is off")
-        enter = ["nsenter", "-t", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
+        enter = ["nsenter", "-t", self.root.parent.name, "--mount", "--uts", "--ipc", "--net"]
+        bounded = ["setpriv", f"--bounding-set={WITHOUT}", "--"]
         clean = ["env", "-i", f"PATH={PATH}", "HOME=/home/root", "USER=root"]
         done = subprocess.run(
-            [*enter, *clean, "/bin/sh", "-c", f"cd; {command}"], capture_output=True, text=True
+            [*bounded, *enter, "--pid", "--", *clean, "/bin/sh", "-c", f"cd; {command}"],
+            capture_output=True,
+            text=True,
         )
         if check and done.returncode:
             raise SimulationError(f"{self.spec.name}: {command}: {done.stderr.strip()}")
@@ -177,10 +187,7 @@ class Device:
 
     def processes(self) -> int:
         """Count its processes, the init among them."""
-        pid = self.pid
-        if not pid:
-            return 0
-        return sum(_alive(entry) for entry in Path(f"/proc/{pid}/root/proc").glob("[0-9]*"))
+        return sum(_alive(entry) for entry in (self.root / "proc").glob("[0-9]*"))
 
     def ask(self, **request: object) -> dict[str, object]:
         """Send the simulated site one request, as `ask(do="load", w=41000)`; return the answer."""

@@ -41,6 +41,7 @@ class Fleet:
         self.devices: dict[str, Device] = {}
         self._authorized_key = ""
         self._kept = False
+        self._next_host = FIRST_HOST
 
     @classmethod
     def create(cls, specs: Iterable[DeviceSpec], workdir: Path) -> "Fleet":
@@ -154,12 +155,18 @@ class Fleet:
         device.create(self.workdir / "base", self._authorized_key)
 
     def _place(self, spec: DeviceSpec, host: int | None = None) -> Device:
-        """Give a device its name and address; by default the first address that is free."""
+        """Give a device its name and an address.
+
+        A new device does not get the address of the last one that was removed: the controller may
+        keep a connection to that one.
+        """
         if spec.name in self.devices:
             raise SimulationError(f"the fleet has a device {spec.name} already")
+        taken = {device.host for device in self.devices.values()}
         if host is None:
-            taken = {device.host for device in self.devices.values()}
-            host = next(host for host in range(FIRST_HOST, LAST_HOST + 1) if host not in taken)
+            later = [*range(self._next_host, LAST_HOST + 1), *range(FIRST_HOST, self._next_host)]
+            host = next(number for number in later if number not in taken)
+        self._next_host = host + 1
         device = Device(spec, self.workdir / "devices", self.network, host)
         self.devices[spec.name] = device
         return device

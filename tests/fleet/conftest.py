@@ -1,0 +1,58 @@
+"""Simulated GX devices for the tests of this directory, which are skipped where none can run."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from gx.device import Device, DeviceSpec
+from gx.fleet import Fleet
+from gx.namespaces import namespaces_permitted
+
+HERE = Path(__file__).parent
+
+MakeDevice = Callable[..., Device]
+
+_numbers = count(1)  # a name is used once: what failed to start stays for a look
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this directory, and skip each of them where no device can run."""
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.fleet)
+    if ours and (reason := namespaces_permitted()):
+        for item in ours:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The controller's network of all these tests, without a device at first."""
+    with Fleet.create([], tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def make_device(fleet: Fleet) -> Iterator[MakeDevice]:
+    """Make devices of this test's own, `make_device(profile="large")`; they are on and ready."""
+    made: list[Device] = []
+
+    def make(**fields: object) -> Device:
+        number = next(_numbers)
+        spec = {"name": f"gx{number}", "portal_id": f"c0619a{number:06x}", "site": {}, **fields}
+        device = fleet.add(DeviceSpec(**spec))
+        made.append(device)
+        return device
+
+    yield make
+    touched = [device.spec.name for device in made if (device.sim / "violations").exists()]
+    for device in made:
+        fleet.remove(device)
+    assert not touched, f"something made the root writable: {', '.join(touched)}"
+
+
+@pytest.fixture
+def device(make_device: MakeDevice) -> Device:
+    """A fresh device like a Cerbo GX with v3.67."""
+    return make_device()
