@@ -14,9 +14,11 @@ from demo.view import View
 
 QUIET_S = 4.0
 RISE_S = 20.0
-HOLD_S = 16.0
-FALL_S = 5.0
-END_S = QUIET_S + RISE_S + HOLD_S + FALL_S
+HOLD_S = 14.0
+FALL_S = 4.0
+AFTER_S = 8.0
+FALL_AT_S = QUIET_S + RISE_S + HOLD_S
+END_S = FALL_AT_S + FALL_S + AFTER_S
 
 LOOK_EVERY_S = 0.25
 ARMED_WITHIN_S = 40.0
@@ -66,8 +68,8 @@ def play(running: list[RunningSite], view: View) -> list[Record]:
 def load_w(site: Site, t_s: float) -> float:
     """Tell the load of a site at a time of the story."""
     rise = (t_s - QUIET_S) / RISE_S
-    fall = (END_S - t_s) / FALL_S
-    part = max(0.0, min(1.0, rise, fall))
+    fall = (t_s - FALL_AT_S) / FALL_S
+    part = max(0.0, min(1.0, rise, 1.0 - fall))
     return site.load_from_w + part * (site.load_to_w - site.load_from_w)
 
 

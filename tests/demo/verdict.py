@@ -14,12 +14,12 @@ from demo.records import Record, Row, Write
 TOLERANCE_W = 25.0
 TOLERANCE_SHARE = 0.002
 
-# The agent ticks once a second and its figures are up to two seconds old, so its state may follow
-# the load by so much.
-STATE_DELAY_S = 5.0
+# The ESS loop halves its error every 2.4 s, so an inverter needs some 12 s to follow the load up
+# to the cap; before that the cap holds nothing, and the agent must not say that it does.
+SETTLED_AFTER_S = 15.0
 
 # A load above the limit for less than this shows nothing.
-SHORTEST_EXCESS_S = 10.0
+SHORTEST_EXCESS_S = 20.0
 
 # The demo looks several times a second; in a longer gap an excess could hide.
 LONGEST_GAP_S = 1.5
@@ -139,9 +139,8 @@ def _stepped(record: Record) -> list[str]:
 
 
 def _said_so(record: Record) -> list[str]:
-    excess = _rows_in_excess(record)
-    late = [row for row in excess if row.t_s > excess[0].t_s + STATE_DELAY_S]
-    wrong = next((row for row in late if row.state != "limiting"), None)
+    settled = _settled(_rows_in_excess(record))
+    wrong = next((row for row in settled if row.state != "limiting"), None)
     if wrong is None:
         return []
     return [f"state {wrong.state} ({wrong.reason}) at {wrong.t_s:.1f} s, not limiting"]
@@ -150,9 +149,7 @@ def _said_so(record: Record) -> list[str]:
 def _useful(record: Record) -> list[str]:
     """The output while the load wants more than the limit, once all has settled."""
     least_w = LEAST_DELIVERED_SHARE * record.site.limit_w
-    excess = _rows_in_excess(record)
-    settled = [row for row in excess if row.t_s > excess[0].t_s + SHORTEST_EXCESS_S]
-    lowest = min(settled, key=lambda row: row.output_w, default=None)
+    lowest = min(_settled(_rows_in_excess(record)), key=lambda row: row.output_w, default=None)
     if lowest is None or lowest.output_w >= least_w:
         return []
     return [
@@ -171,6 +168,10 @@ def _rows_in_excess(record: Record) -> list[Row]:
         elif excess:
             break
     return excess
+
+
+def _settled(excess: list[Row]) -> list[Row]:
+    return [row for row in excess if row.t_s > excess[0].t_s + SETTLED_AFTER_S]
 
 
 def _armed(record: Record, row: Row) -> bool:
