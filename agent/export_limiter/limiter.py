@@ -8,20 +8,12 @@ down at most ``max_power_change_per_step_w`` where it binds, up at most
 from __future__ import annotations
 
 import math
-from collections import deque
-from typing import Deque, List, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
-from export_limiter.config import Config, failsafe_limit_w, floor_w
-from export_limiter.limits import (
-    NO_CHANGE,
-    Bounds,
-    ExportLimit,
-    Hold,
-    Measurement,
-    OutputLimit,
-    PhaseShare,
-    Recent,
-)
+from export_limiter.config import Config, floor_w
+from export_limiter.freshness import Freshness
+from export_limiter.learning import BINDING_SHARE, BINDING_SLACK_W, GainEstimate, Hunting
+from export_limiter.limits import Bounds, Hold, Limits, Measurement, Recent, Tick
 
 STARTING = "starting"
 FAILSAFE = "failsafe"
@@ -30,24 +22,10 @@ RELAXING = "relaxing"
 MONITORING = "monitoring"
 
 LOOK_BACK_S = 5.0  # a cap above the highest output of this long binds nothing
-HIGHEST_POWER_W = (
-    1_000_000.0  # the range's end where neither a limit nor the nominal power is known
-)
-# A MultiPlus delivers 0.95 to 1.03 of its cap: from 5 % below it the cap is taken to bind.
-BINDING_SHARE = 0.95
-BINDING_SLACK_W = 50.0
-BIAS_LIMIT = 0.08
-BIAS_GAIN_PER_S = 0.2
-SETTLED_SHARE = 0.02
-SETTLED_S = 5.0
+HIGHEST_POWER_W = 1_000_000.0  # the range's end where neither limit nor nominal power is known
 QUIET_MOVE_W = 200.0  # a cap that binds nothing is not rewritten for less
-FRESH_TO_LEAVE_FAILSAFE = 3
 STORED_INCREASE_HOLD_S = 600.0
-REVERSAL_W = 25.0
-REVERSALS = 3
-REVERSALS_WITHIN_S = 30.0
 HUNTING_SKEW_S = 5.0
-START_S = 30.0
 
 
 class Actuator(NamedTuple):
@@ -75,237 +53,123 @@ class Limiter:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._output: Optional[OutputLimit] = None
-        self._export: Optional[ExportLimit] = None
-        self._output_share: Optional[PhaseShare] = None
-        self._export_share: Optional[PhaseShare] = None
         self.cap_w: Optional[float] = None
-        self.hunting = False
-        self.failsafe_entries = 0
         self._changed_at = -math.inf
+        self._limits = Limits(config)
+        needed = ("output", "export") if self._limits.export else ("output",)
+        self._data = Freshness(needed, config.data_hold_s)
         self._outputs = Recent()
-        self._caps = Recent()
-        self._bias = 0.0
-        self._biased_at: Optional[float] = None
-        self._seen_at: dict[str, float] = {}
-        self._in_failsafe = False
-        self._fresh_in_a_row = 0
+        self._highest_w: Optional[float] = None
+        self._gain = GainEstimate()
+        self._hunting = Hunting()
         self._rising = Hold()
-        self._first_tick_at: Optional[float] = None
-        self._direction = 0
-        self._reversals: Deque[float] = deque(maxlen=REVERSALS)
 
-        output_w, export_w = config.max_multiplus_output_w, config.max_grid_export_w
-        if output_w is not None:
-            strict = config.per_phase == "strict"
-            self._output = OutputLimit(output_w / config.phase_count if strict else output_w)
-            self._output_share = PhaseShare(output_w, config)
-        if export_w is not None:
-            self._export = ExportLimit(export_w, config)
-            self._export_share = PhaseShare(export_w, config)
-        self._needed = ("output",) if export_w is None else ("output", "export")
+    @property
+    def failsafe_entries(self) -> int:
+        """How often measurements were lost."""
+        return self._data.failsafe_entries
+
+    @property
+    def hunting(self) -> bool:
+        """Whether the cap was found to swing: the figures' ages differ by more than configured."""
+        return self._hunting.found
+
+    def adopt(self, cap_w: Optional[float]) -> None:
+        """Start over from a cap that stands at the control point; ``None`` for none of ours."""
+        self.cap_w = cap_w
+
+    def wrote(self, cap_w: float, now: float) -> None:
+        """The cap is in force from ``now`` on."""
+        if cap_w == self.cap_w:
+            return
+        if self.cap_w is not None and self._binding():
+            self._hunting.moved(cap_w - self.cap_w, now)
+            if self._limits.export and self._hunting.found:
+                export = self._limits.export
+                export.skew_s = max(export.skew_s, HUNTING_SKEW_S)
+        self.cap_w = cap_w
+        self._changed_at = now
 
     def decide(
         self, measurement: Measurement, now: float, actuator: Actuator = VOLATILE_TOTAL
     ) -> Decision:
         """One tick of the law. The caller tells :meth:`wrote` once the cap is in force."""
-        fresh, lost = self._note(measurement, now)
-        if not self._started(now):
+        self._data.note(measurement, now)
+        output_w = measurement.controlled_w
+        if output_w is not None and "output" not in measurement.frozen:
+            self._outputs.add(now, output_w)
+        self._highest_w = self._outputs.highest(now, LOOK_BACK_S)
+        if not self._data.started:
             return Decision(None, STARTING, "waiting for the first measurement", False)
 
-        bounds = self._bounds(measurement, fresh, lost, actuator, now)
-        binding = self._binding(now)
-        if fresh:
-            self._learn_bias(measurement, binding, now)
-        may_relax = fresh and not self._in_failsafe
-        before = self.cap_w
-        cap_w = self._next_cap(bounds, measurement, may_relax, actuator, now)
-        return self._decision(cap_w, before, binding, lost, bounds, measurement)
-
-    def adopt(self, cap_w: float) -> None:
-        """Take over a cap found in force that an earlier run of ours has written."""
-        self.cap_w = cap_w
-
-    def wrote(self, cap_w: float, now: float) -> None:
-        """The cap is in force from ``now`` on."""
-        if self.cap_w is not None and self._binding(now):
-            self._watch_for_hunting(cap_w - self.cap_w, now)
-        self.cap_w = cap_w
-        self._changed_at = now
-
-    # What is known
-
-    def _note(self, measurement: Measurement, now: float) -> tuple[bool, List[str]]:
-        """Remember the readings; tell whether all are fresh, and which are lost."""
-        values = {"output": measurement.controlled_w, "export": measurement.export_w}
-        self._first_tick_at = now if self._first_tick_at is None else self._first_tick_at
-        if measurement.controlled_w is not None and "output" not in measurement.frozen:
-            self._outputs.add(now, measurement.controlled_w)
-        missing = [q for q in self._needed if values[q] is None or q in measurement.frozen]
-        for quantity in self._needed:
-            if quantity not in missing:
-                self._seen_at[quantity] = now
-
-        lost = [
-            quantity
-            for quantity in missing
-            if quantity in measurement.frozen
-            or now - self._seen_at.get(quantity, self._first_tick_at) > self._config.data_hold_s
-        ]
-        self._fresh_in_a_row = 0 if missing else self._fresh_in_a_row + 1
-        if lost and not self._in_failsafe and self._started(now):
-            self._in_failsafe = True
-            self.failsafe_entries += 1
-        elif self._fresh_in_a_row >= FRESH_TO_LEAVE_FAILSAFE:
-            self._in_failsafe = False
-        if self.cap_w is not None:
-            self._caps.add(now, self.cap_w)
-        return not missing, lost
-
-    def _started(self, now: float) -> bool:
-        """Every quantity was seen once; or the output was, and the rest does not come."""
-        if all(quantity in self._seen_at for quantity in self._needed):
-            return True
-        assert self._first_tick_at is not None
-        return "output" in self._seen_at and now - self._first_tick_at > START_S
-
-    def _binding(self, now: float) -> bool:
-        highest_w = self._outputs.highest(now, LOOK_BACK_S)
-        if self.cap_w is None or highest_w is None:
-            return False
-        return self.cap_w <= self._binding_from_w(highest_w)
-
-    def _binding_from_w(self, output_w: float) -> float:
-        """The highest cap that may be what holds the output where it is."""
-        return (output_w + BINDING_SLACK_W) / BINDING_SHARE * max(1.0, 1.0 + self._bias)
-
-    def _learn_bias(self, measurement: Measurement, binding: bool, now: float) -> None:
-        """Follow, slowly, how far a settled binding cap and the delivered output differ."""
-        since, self._biased_at = self._biased_at, now
-        caps = self._caps.aged(now, 0.0, SETTLED_S)
-        cap_w, output_w = self.cap_w, measurement.controlled_w
-        if since is None or cap_w is None or output_w is None or not binding:
-            return
-        settled = now - self._changed_at >= SETTLED_S or (
-            max(caps) - min(caps) <= SETTLED_SHARE * cap_w
-        )
-        wanted_w = cap_w / (1.0 + self._bias)
-        if not settled or output_w < BINDING_SHARE * wanted_w - BINDING_SLACK_W:
-            return
-        gain = min(1.0, BIAS_GAIN_PER_S * (now - since))
-        bias = self._bias + gain * (wanted_w - output_w) / wanted_w
-        self._bias = max(-BIAS_LIMIT, min(BIAS_LIMIT, bias))
-
-    def _watch_for_hunting(self, move_w: float, now: float) -> None:
-        """Three reversals in half a minute: the ages of the figures differ by more than thought."""
-        if abs(move_w) < REVERSAL_W:
-            return
-        direction = 1 if move_w > 0 else -1
-        if self._direction and direction != self._direction:
-            self._reversals.append(now)
-        self._direction = direction
-        full = len(self._reversals) == REVERSALS
-        if self._export and full and now - self._reversals[0] <= REVERSALS_WITHIN_S:
-            self.hunting = True
-            self._export.skew_s = max(self._export.skew_s, HUNTING_SKEW_S)
-
-    # What follows from it
-
-    def _bounds(
-        self,
-        measurement: Measurement,
-        fresh: bool,
-        lost: List[str],
-        actuator: Actuator,
-        now: float,
-    ) -> Bounds:
-        """The tightest of what every limit asks for."""
-        every = []
-        if self._output:
-            every.append(self._output.bounds(measurement if fresh else None))
-        if self._export:
-            every.append(self._export_bounds(measurement, fresh, lost, actuator, now))
-        if self._config.per_phase is True and not actuator.per_phase:
-            every.extend(self._share_bounds(measurement, fresh, now))
-        tighten_w = min(bounds.tighten_w for bounds in every)
-        relax_w = min(bounds.relax_w for bounds in every)
+        binding = self._binding()
+        if self._data.fresh and output_w is not None:
+            self._gain.learn(self.cap_w if binding else None, output_w, now)
+        bounds = self._limits.bounds(self._tick(measurement, now, actuator))
         if measurement.assisting and self.cap_w is not None:
-            tighten_w = max(tighten_w, self.cap_w)
-        return Bounds(tighten_w, relax_w)
-
-    def _export_bounds(
-        self,
-        measurement: Measurement,
-        fresh: bool,
-        lost: List[str],
-        actuator: Actuator,
-        now: float,
-    ) -> Bounds:
-        failsafe_w = failsafe_limit_w(self._config, measurement.pv_inverter)
-        if actuator.stored:
-            # Following a load would wear the flash: the cap stands where no load can matter.
-            return Bounds(failsafe_w, failsafe_w)
-        if lost:
-            return Bounds(tighten_w=failsafe_w)
-        if not fresh or measurement.export_w is None or self._export is None:
-            return NO_CHANGE
-        highest_w = self._outputs.highest(now, LOOK_BACK_S)
-        assert highest_w is not None
-        binding_from_w = self._binding_from_w(highest_w)
-        return self._export.bounds(measurement.export_w, self._outputs, binding_from_w, now)
-
-    def _share_bounds(self, measurement: Measurement, fresh: bool, now: float) -> List[Bounds]:
-        if not fresh:
-            return [NO_CHANGE]
-        outputs_w, exports_w = measurement.phase_outputs_w, measurement.phase_exports_w
-        every = []
-        if self._output_share:
-            nothing = tuple(0.0 for _ in outputs_w)
-            every.append(self._output_share.bounds(outputs_w, nothing, now))
-        if self._export_share:
-            others_w = tuple(x - o for x, o in zip(exports_w, outputs_w))
-            known = outputs_w if len(others_w) == len(outputs_w) else ()
-            every.append(self._export_share.bounds(known, others_w, now))
-        return every
-
-    def _next_cap(
-        self,
-        bounds: Bounds,
-        measurement: Measurement,
-        may_relax: bool,
-        actuator: Actuator,
-        now: float,
-    ) -> Optional[float]:
-        """Walk from the cap in force towards what the bounds ask, within the step limits."""
+            bounds = bounds._replace(tighten_w=max(bounds.tighten_w, self.cap_w))
         lowest_w, highest_w = floor_w(self._config), self._ceiling_w(measurement)
-        tighten_w = bounds.tighten_w * (1.0 + min(0.0, self._bias))
-        relax_w = bounds.relax_w * (1.0 + self._bias)
-        tighten_w = max(lowest_w, min(highest_w, tighten_w))
-        relax_w = max(lowest_w, min(highest_w, relax_w))
-        output_w = self._outputs.highest(now, LOOK_BACK_S)
+        cap_w = self._next_cap(self._within(bounds, lowest_w, highest_w), actuator, now)
+        if cap_w is not None and self._not_worth_a_write(cap_w, highest_w):
+            cap_w = self.cap_w
+        return self._decision(cap_w, bounds, binding, measurement.assisting)
 
+    def _tick(self, measurement: Measurement, now: float, actuator: Actuator) -> Tick:
+        return Tick(
+            measurement,
+            now,
+            self._data.fresh,
+            self._data.lost,
+            self._outputs,
+            self._binding_from_w(),
+            actuator.stored,
+            actuator.per_phase,
+        )
+
+    def _binding(self) -> bool:
+        return self.cap_w is not None and self.cap_w <= self._binding_from_w()
+
+    def _binding_from_w(self) -> float:
+        """The highest cap that may be what holds the output where it is."""
+        if self._highest_w is None:
+            return -math.inf
+        return (self._highest_w + BINDING_SLACK_W) / BINDING_SHARE * max(1.0, self._gain.factor)
+
+    def _ceiling_w(self, measurement: Measurement) -> float:
+        if self._config.max_multiplus_output_w is not None:
+            return self._config.max_multiplus_output_w
+        return max(floor_w(self._config), measurement.nominal_w or HIGHEST_POWER_W)
+
+    def _within(self, bounds: Bounds, lowest_w: float, highest_w: float) -> Bounds:
+        """The bounds as caps: corrected for the gain (upwards only to relax), within the range."""
+        tighten_w = bounds.tighten_w * min(1.0, self._gain.factor)
+        relax_w = bounds.relax_w * self._gain.factor
+        return Bounds(
+            max(lowest_w, min(highest_w, tighten_w)), max(lowest_w, min(highest_w, relax_w))
+        )
+
+    def _next_cap(self, bounds: Bounds, actuator: Actuator, now: float) -> Optional[float]:
+        """Walk from the cap in force towards the bounds, one step at most."""
         if self.cap_w is None:
             # A cap above the output binds nothing, so it needs no walk.
-            return None if output_w is None else max(tighten_w, min(highest_w, output_w))
-        if self.cap_w > tighten_w:
-            unbound_w = self.cap_w if output_w is None else output_w
-            down_w = self._step_w(self._config.max_power_change_per_step_w, now)
+            if self._highest_w is None or not self._config.gradual_adjustment:
+                return None if self._highest_w is None else bounds.tighten_w
+            return max(bounds.tighten_w, self._highest_w)
+        if self.cap_w > bounds.tighten_w:
+            step_w = self._step_w(self._config.max_power_change_per_step_w, now)
             if actuator.stored and actuator.writes_left <= 1:
-                down_w = math.inf  # the last write of the day goes all the way
-            return self._quietly(
-                max(tighten_w, min(self.cap_w - down_w, unbound_w)), highest_w, now
-            )
-        up_w = self._step_w(self._config.max_power_increase_per_step_w, now)
-        rising = self._rising.holds(
-            may_relax and self.cap_w < relax_w,
-            now,
-            STORED_INCREASE_HOLD_S if actuator.stored else 0,
-        )
-        if not rising:
+                step_w = math.inf  # the last write of the day goes all the way
+            unbound_w = self.cap_w if self._highest_w is None else self._highest_w
+            return max(bounds.tighten_w, min(self.cap_w - step_w, unbound_w))
+
+        may_rise = self._data.fresh and not self._data.failsafe and self.cap_w < bounds.relax_w
+        hold_s = STORED_INCREASE_HOLD_S if actuator.stored else 0.0
+        if not self._rising.holds(may_rise, now, hold_s):
             return self.cap_w
         if actuator.stored:
-            return relax_w
-        return self._quietly(min(relax_w, self.cap_w + up_w), highest_w, now)
+            return bounds.relax_w  # one write, not many
+        step_w = self._step_w(self._config.max_power_increase_per_step_w, now)
+        return min(bounds.relax_w, self.cap_w + step_w)
 
     def _step_w(self, step_w: float, now: float) -> float:
         """The step allowed by now: an early tick gets its part of one, a late one no more."""
@@ -313,47 +177,31 @@ class Limiter:
             return math.inf
         return step_w * min(1.0, (now - self._changed_at) / self._config.control_interval_s)
 
-    def _quietly(self, cap_w: float, highest_w: float, now: float) -> float:
-        """Leave a cap that follows the site as it is while it binds nothing and hardly moves."""
-        assert self.cap_w is not None
-        follows = self._export is not None or self._config.per_phase is True
-        output_w = self._outputs.highest(now, LOOK_BACK_S)
-        if not follows or output_w is None or cap_w == highest_w:
-            return cap_w
-        unbound = min(cap_w, self.cap_w) > self._binding_from_w(output_w)
-        return self.cap_w if unbound and abs(cap_w - self.cap_w) <= QUIET_MOVE_W else cap_w
-
-    def _ceiling_w(self, measurement: Measurement) -> float:
-        if self._config.max_multiplus_output_w is not None:
-            return self._config.max_multiplus_output_w
-        return max(floor_w(self._config), measurement.nominal_w or HIGHEST_POWER_W)
+    def _not_worth_a_write(self, cap_w: float, highest_w: float) -> bool:
+        """A cap that follows the site stays as it is while it binds nothing and hardly moves."""
+        if self.cap_w is None or not self._limits.follows_site or cap_w == highest_w:
+            return False
+        unbound = min(cap_w, self.cap_w) > self._binding_from_w()
+        return unbound and abs(cap_w - self.cap_w) <= QUIET_MOVE_W
 
     def _decision(
-        self,
-        cap_w: Optional[float],
-        before: Optional[float],
-        binding: bool,
-        lost: List[str],
-        bounds: Bounds,
-        measurement: Measurement,
+        self, cap_w: Optional[float], bounds: Bounds, binding: bool, assisting: bool
     ) -> Decision:
-        if self._in_failsafe:
-            what = " and ".join(lost) if lost else "data"
-            reason = "no usable %s measurement" % what if lost else "measurements are back"
-            return Decision(cap_w, FAILSAFE, reason, binding)
-        if measurement.assisting:
-            return Decision(cap_w, LIMITING if binding else MONITORING, "power assist", binding)
-        walking_down = cap_w is not None and cap_w > bounds.tighten_w + 1.0 and binding
-        if (
-            cap_w is not None
-            and bounds.tighten_w < floor_w(self._config)
-            and cap_w <= floor_w(self._config)
-        ):
-            reason = "the floor of %.0f W keeps the limit from being met" % cap_w
-            return Decision(cap_w, LIMITING, reason, binding)
-        if binding or walking_down:
-            reason = "walking down" if walking_down else "output is held at the cap"
-            return Decision(cap_w, LIMITING, reason, binding)
-        if before is not None and cap_w is not None and cap_w > before:
-            return Decision(cap_w, RELAXING, "room below the limit", binding)
-        return Decision(cap_w, MONITORING, "output is below the cap", binding)
+        floor = floor_w(self._config)
+        state, reason = MONITORING, "output is below the cap"
+        if self._data.failsafe:
+            lost = " and ".join(self._data.lost)
+            state = FAILSAFE
+            reason = "no usable %s measurement" % lost if lost else "measurements are back"
+        elif assisting:
+            state, reason = LIMITING if binding else MONITORING, "power assist"
+        elif cap_w is not None and cap_w <= floor and bounds.tighten_w < floor:
+            state = LIMITING
+            reason = "the floor of %.0f W keeps the limit from being met" % floor
+        elif binding and cap_w is not None and self.cap_w is not None and cap_w < self.cap_w:
+            state, reason = LIMITING, "walking down"
+        elif self.cap_w is not None and cap_w is not None and cap_w > self.cap_w:
+            state, reason = RELAXING, "room below the limit"
+        elif binding:
+            state, reason = LIMITING, "output is held at the cap"
+        return Decision(cap_w, state, reason, binding)

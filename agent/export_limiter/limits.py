@@ -9,7 +9,7 @@ import math
 from collections import deque
 from typing import Deque, List, NamedTuple, Optional, Sequence, Tuple
 
-from export_limiter.config import Config
+from export_limiter.config import Config, failsafe_limit_w
 
 KEEP_S = 20.0  # how long readings are kept; meters are up to 8 s late, windows up to 5 s wide
 EDGE_S = 0.1  # ticks come a few milliseconds early or late: a reading 1.003 s old is 1 s old
@@ -72,6 +72,10 @@ class Recent:
             return inside
         middle = (youngest_s + oldest_s) / 2
         return [min(self._readings, key=lambda r: abs(now - r[0] - middle))[1]]
+
+    def span_s(self, now: float) -> float:
+        """How far back the readings go."""
+        return now - self._readings[0][0] if self._readings else 0.0
 
     def highest(self, now: float, seconds: float) -> Optional[float]:
         """The highest reading of the last ``seconds``; ``None`` when there was none."""
@@ -174,3 +178,77 @@ class PhaseShare:
         cap_w = max(least_w, total_w * worst * SHARE_AIM)
         may_relax = self._low.holds(worst * SHARE_RELAX > 1, now, self._hold_s)
         return Bounds(cap_w if worst < 1 else math.inf, cap_w if may_relax else -math.inf)
+
+
+class Tick(NamedTuple):
+    """What the limits are judged by: one measurement, how fresh it is, and what the cap acts on.
+
+    ``outputs`` holds the inverter's output of the last seconds; a cap up to ``binding_from_w``
+    binds; ``stored`` and ``per_phase`` describe the control point.
+    """
+
+    measurement: Measurement
+    now: float
+    fresh: bool
+    lost: Sequence[str]
+    outputs: Recent
+    binding_from_w: float
+    stored: bool
+    per_phase: bool
+
+
+class Limits:
+    """Every configured limit at once: the tightest wins."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._output: Optional[OutputLimit] = None
+        self.export: Optional[ExportLimit] = None
+        self._output_share: Optional[PhaseShare] = None
+        self._export_share: Optional[PhaseShare] = None
+        output_w, export_w = config.max_multiplus_output_w, config.max_grid_export_w
+        if output_w is not None:
+            strict = config.per_phase == "strict"
+            self._output = OutputLimit(output_w / config.phase_count if strict else output_w)
+            self._output_share = PhaseShare(output_w, config)
+        if export_w is not None:
+            self.export = ExportLimit(export_w, config)
+            self._export_share = PhaseShare(export_w, config)
+        self.follows_site = self.export is not None or config.per_phase is True
+
+    def bounds(self, tick: Tick) -> Bounds:
+        """The lowest of what they ask for, and the lowest of what they allow."""
+        every = []
+        if self._output:
+            every.append(self._output.bounds(tick.measurement if tick.fresh else None))
+        if self.export:
+            every.append(self._export_bounds(self.export, tick))
+        if self._config.per_phase is True and not tick.per_phase:
+            every.extend(self._share_bounds(tick))
+        return Bounds(min(b.tighten_w for b in every), min(b.relax_w for b in every))
+
+    def _export_bounds(self, export: ExportLimit, tick: Tick) -> Bounds:
+        failsafe_w = failsafe_limit_w(self._config, tick.measurement.pv_inverter)
+        if tick.stored:
+            # Following a load would wear the flash: the cap stands where no load can matter.
+            return Bounds(failsafe_w, failsafe_w if tick.fresh else -math.inf)
+        if tick.lost:
+            return Bounds(tighten_w=failsafe_w)
+        export_w = tick.measurement.export_w
+        if not tick.fresh or export_w is None:
+            return NO_CHANGE
+        return export.bounds(export_w, tick.outputs, tick.binding_from_w, tick.now)
+
+    def _share_bounds(self, tick: Tick) -> List[Bounds]:
+        outputs_w, exports_w = tick.measurement.phase_outputs_w, tick.measurement.phase_exports_w
+        if not tick.fresh or not outputs_w:
+            return [NO_CHANGE]
+        every = []
+        if self._output_share:
+            nothing = tuple(0.0 for _ in outputs_w)
+            every.append(self._output_share.bounds(outputs_w, nothing, tick.now))
+        if self._export_share:
+            others_w = tuple(x - o for x, o in zip(exports_w, outputs_w))
+            known = outputs_w if len(others_w) == len(outputs_w) else ()
+            every.append(self._export_share.bounds(known, others_w, tick.now))
+        return every

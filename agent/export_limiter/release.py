@@ -12,7 +12,8 @@ from typing import Any, Callable, List, Mapping, Optional
 from export_limiter import methods, victron
 from export_limiter.config import Config
 from export_limiter.files import FoundValues
-from export_limiter.inverters import Readings, Site
+from export_limiter.inverters import Site
+from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import ControlPoint
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Release:
     ) -> None:
         self._config = config
         self._site = site
+        self._measuring = Measuring(site)
         self._bus = bus
         self._found = found
         self._earlier = earlier
@@ -46,7 +48,7 @@ class Release:
         """One step, once per control interval."""
         if not self._busy:
             self._busy = True
-            self._bus.read(self._site.polled_paths(False), TIMEOUT_S, self._polled)
+            self._bus.read(self._measuring.polled_paths(per_phase=False), TIMEOUT_S, self._polled)
 
     def _polled(self, readings: Readings) -> None:
         override = methods.ess_override_point(self._site)
@@ -87,7 +89,7 @@ class Release:
         standing_w = self._standing_w(override)
         assert standing_w is not None
         main = self._site.main_inverter()
-        output_w = self._site.measure(readings, None, 0.0).controlled_w
+        output_w = self._measuring.measure(readings, None, 0.0).controlled_w
         nominal_w = self._site.power(main, victron.NOMINAL_POWER) if main else None
         binding = output_w is None or output_w >= BINDING_SHARE * standing_w
         if binding and nominal_w is not None and standing_w < nominal_w:

@@ -12,9 +12,10 @@ from export_limiter import methods, status
 from export_limiter.config import Config, floor_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
-from export_limiter.inverters import Readings, Site
+from export_limiter.inverters import Site
 from export_limiter.limiter import FAILSAFE, STARTING, Actuator, Decision, Limiter
 from export_limiter.limits import Measurement
+from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import Methods, Verdict
 from export_limiter.status import Identity, Judgement
 from export_limiter.writes import REFUSALS, Writer
@@ -54,6 +55,7 @@ class Service:
         self._wall_clock = wall_clock
         self._earlier = earlier or {}
         self.site = Site()
+        self._measuring = Measuring(self.site)
         self._methods = Methods(config.methods, floor_w(config))
         self._limiter = Limiter(config)
         self._effect = Effect()
@@ -99,7 +101,7 @@ class Service:
             self._bus.rescan()
         if self._polling:
             return  # a poll always ends before the next tick, unless the loop was held up
-        wanted = self.site.polled_paths(bool(self._config.per_phase))
+        wanted = self._measuring.polled_paths(bool(self._config.per_phase))
         timeout_s = min(LONGEST_CALL_S, CALL_SHARE * self._config.control_interval_s)
         self._polling = True
         self._bus.read(wanted, timeout_s, self._polled)
@@ -116,7 +118,7 @@ class Service:
             return
         now = self._clock()
         binding_w = self._limiter.cap_w if self._effect.confirmed else None
-        self._measurement = self.site.measure(readings, binding_w, now)
+        self._measurement = self._measuring.measure(readings, binding_w, now)
         self._verdict = verdict = self._methods.choose(self.site, now)
         self._turn_to(verdict)
         self._notice_other_writers(verdict, now)
@@ -136,10 +138,7 @@ class Service:
         log.info("limiting by %s at %s", verdict.method, verdict.point)
         same = self._earlier.get("control_point") == str(verdict.point)
         earlier_w = self._earlier.get("cap_w") if same else None
-        self._limiter.cap_w = None
-        adopted_w = self.writer.use(verdict.point, earlier_w)
-        if adopted_w is not None:
-            self._limiter.adopt(adopted_w)
+        self._limiter.adopt(self.writer.use(verdict.point, earlier_w))
         self._effect = Effect()
 
     def _notice_other_writers(self, verdict: Verdict, now: float) -> None:

@@ -1,0 +1,47 @@
+"""Which measurements are fresh, which are lost, and when lost ones may be trusted again."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Sequence
+
+from export_limiter.limits import Measurement
+
+START_S = 30.0  # so long a quantity that was never seen may still come
+FRESH_TO_LEAVE_FAILSAFE = 3
+
+
+class Freshness:
+    """Judges each tick's measurement; the public attributes tell the result."""
+
+    def __init__(self, needed: Sequence[str], hold_s: float) -> None:
+        self.fresh = False
+        self.lost: List[str] = []
+        self.started = False
+        self.failsafe = False
+        self.failsafe_entries = 0
+        self._needed = needed
+        self._hold_s = hold_s
+        self._first_at: Optional[float] = None
+        self._seen_at: Dict[str, float] = {}
+        self._fresh_in_a_row = 0
+
+    def note(self, measurement: Measurement, now: float) -> None:
+        """Take in one tick's measurement; a frozen figure is as good as none, at once."""
+        values = {"output": measurement.controlled_w, "export": measurement.export_w}
+        first_at = self._first_at = now if self._first_at is None else self._first_at
+        frozen = measurement.frozen
+        missing = [q for q in self._needed if values[q] is None or q in frozen]
+        self._seen_at.update({q: now for q in self._needed if q not in missing})
+        self.fresh = not missing
+        self.lost = [
+            q for q in missing if q in frozen or now - self._seen_at.get(q, first_at) > self._hold_s
+        ]
+        everything = len(self._seen_at) == len(self._needed)
+        self.started = everything or ("output" in self._seen_at and now - first_at > START_S)
+
+        self._fresh_in_a_row = self._fresh_in_a_row + 1 if self.fresh else 0
+        if self.lost and self.started and not self.failsafe:
+            self.failsafe = True
+            self.failsafe_entries += 1
+        elif self._fresh_in_a_row >= FRESH_TO_LEAVE_FAILSAFE:
+            self.failsafe = False

@@ -1,0 +1,187 @@
+"""The measurement of each limited quantity, from one poll of the bus.
+
+Powers in W, times in s of a monotonic clock. Inverter output is positive out:
+``/Ac/Out/P - /Ac/ActiveIn/P``, so that power only passed through from the AC input does not
+count. Export is the negative of the grid meter, else of the AC input.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from export_limiter import victron
+from export_limiter.inverters import Site, sane
+from export_limiter.limits import Measurement
+
+Readings = Mapping[Tuple[str, str], Any]  # (service, path) -> value, of one poll
+
+FROZEN_S = 14.0  # so that the first reduction falls within 15 s
+FROZEN_OTHER_W = 50.0
+FROZEN_CAP_W = 200.0
+
+
+class Measuring:
+    """Knows what to read, and makes a measurement of the answers."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._stillness: Dict[str, _Stillness] = {}
+
+    def polled_paths(self, per_phase: bool) -> List[Tuple[str, str]]:
+        """What to read this tick: signals come on change only, so silence proves nothing."""
+        wanted: List[Tuple[str, str]] = []
+        for name in self._site.inverters():
+            wanted += self._power_paths(name, victron.OUT_POWER, victron.out_phase, per_phase)
+            if self._site.knows(name, victron.IN_POWER):
+                wanted += self._power_paths(name, victron.IN_POWER, victron.in_phase, per_phase)
+        meter = self._site.meter()
+        if meter is not None:
+            wanted += self._power_paths(meter, victron.GRID_POWER, victron.grid_phase, per_phase)
+        return wanted
+
+    def measure(
+        self, readings: Readings, binding_cap_w: Optional[float], now: float
+    ) -> Measurement:
+        """The measurement from one poll. Out and ActiveIn are never taken from two moments."""
+        outputs = {name: self._output_w(name, readings) for name in self._site.inverters()}
+        main = self._site.main_inverter()
+        controlled_w = outputs.get(main) if main else None
+        lost = not outputs or any(w is None for w in outputs.values())
+        export_w = self._export_w(main, readings)
+        return Measurement(
+            output_w=None if lost else sum(w for w in outputs.values() if w is not None),
+            controlled_w=None if lost else controlled_w,
+            export_w=export_w,
+            phase_outputs_w=self._phases_w(main, self._phase_output_w, readings),
+            phase_exports_w=self._phases_w(main, self._phase_export_w, readings),
+            nominal_w=self._site.power(main, victron.NOMINAL_POWER) if main else None,
+            pv_inverter=bool(self._site.names(victron.PVINVERTER)),
+            assisting=bool(main and self._site.assisting(main)),
+            frozen=self._frozen(main, readings, controlled_w, export_w, binding_cap_w, now),
+        )
+
+    def _power_paths(
+        self, name: str, total: str, phase_path: Any, per_phase: bool
+    ) -> List[Tuple[str, str]]:
+        """The total where the service has one, else its phases; both where phases count."""
+        phases = [
+            (name, phase_path(p)) for p in victron.PHASES if self._site.knows(name, phase_path(p))
+        ]
+        if not self._site.knows(name, total):
+            return phases
+        return [(name, total)] + (phases if per_phase else [])
+
+    def _total_w(
+        self, name: str, total: str, phase_path: Any, readings: Readings
+    ) -> Optional[float]:
+        if self._site.knows(name, total):
+            return sane(readings.get((name, total)))
+        phases = [sane(readings.get((name, phase_path(p)))) for p in victron.PHASES]
+        valid = [w for w in phases if w is not None]
+        return sum(valid) if valid else None
+
+    def _output_w(self, name: str, readings: Readings) -> Optional[float]:
+        out_w = self._total_w(name, victron.OUT_POWER, victron.out_phase, readings)
+        if out_w is None or self._no_input(name):
+            return out_w
+        in_w = self._total_w(name, victron.IN_POWER, victron.in_phase, readings)
+        return None if in_w is None else out_w - in_w
+
+    def _no_input(self, name: str) -> bool:
+        """No active input, or a unit that never had the path: all output is its own."""
+        if self._site.value(name, victron.ACTIVE_INPUT) == victron.NO_ACTIVE_INPUT:
+            return True
+        return not self._site.knows(name, victron.IN_POWER)
+
+    def _phase_output_w(self, name: str, phase: str, readings: Readings) -> Optional[float]:
+        out_w = sane(readings.get((name, victron.out_phase(phase))))
+        if out_w is None or self._no_input(name):
+            return out_w
+        in_w = sane(readings.get((name, victron.in_phase(phase))))
+        return None if in_w is None else out_w - in_w
+
+    def _export_w(self, main: Optional[str], readings: Readings) -> Optional[float]:
+        meter = self._site.meter()
+        if meter is not None:
+            import_w = self._total_w(meter, victron.GRID_POWER, victron.grid_phase, readings)
+        elif main is not None and not self._no_input(main):
+            import_w = self._total_w(main, victron.IN_POWER, victron.in_phase, readings)
+        else:
+            import_w = None
+        return None if import_w is None else -import_w
+
+    def _phase_export_w(self, main: str, phase: str, readings: Readings) -> Optional[float]:
+        meter = self._site.meter()
+        key = (meter, victron.grid_phase(phase)) if meter else (main, victron.in_phase(phase))
+        import_w = sane(readings.get(key))
+        return None if import_w is None else -import_w
+
+    def _phases_w(
+        self,
+        main: Optional[str],
+        of_phase: Callable[[str, str, Readings], Optional[float]],
+        readings: Readings,
+    ) -> Tuple[float, ...]:
+        """All phases or none: a missing one makes the others useless."""
+        if main is None:
+            return ()
+        values_w = [of_phase(main, phase, readings) for phase in self._site.phases(main)]
+        valid = tuple(w for w in values_w if w is not None)
+        return valid if len(valid) == len(values_w) else ()
+
+    def _frozen(
+        self,
+        main: Optional[str],
+        readings: Readings,
+        output_w: Optional[float],
+        export_w: Optional[float],
+        cap_w: Optional[float],
+        now: float,
+    ) -> Tuple[str, ...]:
+        """Quantities whose service repeats itself while the rest of the site moves."""
+        found = []
+        meter = self._site.meter()
+        for quantity, name, other_w in (
+            ("output", main, export_w if meter else None),
+            ("export", meter, output_w),
+        ):
+            if name is None:
+                continue
+            mine = tuple(v for (service, _), v in sorted(readings.items()) if service == name)
+            still = self._stillness.setdefault(name, _Stillness())
+            if mine and still.frozen(mine, other_w, cap_w, now):
+                found.append(quantity)
+        return tuple(found)
+
+
+class _Stillness:
+    """How long a service has repeated the same values, and what moved meanwhile."""
+
+    def __init__(self) -> None:
+        self._values: Optional[Tuple[Any, ...]] = None
+        self._since = 0.0
+        self._other_w: Optional[float] = None
+        self._cap_w: Optional[float] = None
+        self._moved = False
+
+    def frozen(
+        self,
+        values: Tuple[Any, ...],
+        other_w: Optional[float],
+        cap_w: Optional[float],
+        now: float,
+    ) -> bool:
+        if values != self._values:
+            self._values, self._since, self._moved = values, now, False
+            self._other_w, self._cap_w = other_w, cap_w
+            return False
+        self._moved = (
+            self._moved
+            or _apart(other_w, self._other_w) > FROZEN_OTHER_W
+            or _apart(cap_w, self._cap_w) > FROZEN_CAP_W
+        )
+        return self._moved and now - self._since >= FROZEN_S
+
+
+def _apart(one: Optional[float], other: Optional[float]) -> float:
+    return abs(one - other) if one is not None and other is not None else 0.0
