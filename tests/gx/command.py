@@ -12,6 +12,7 @@ from gx.namespaces import SimulationError
 from gx.sites import SITES
 from gx.waiting import DeadlineError
 
+TESTS = inventory.REPOSITORY / "tests"
 WORKDIR = inventory.REPOSITORY / ".fleet"
 
 
@@ -20,7 +21,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="gx.fleet", description="A fleet of simulated GX devices, for a person to try."
     )
-    parser.add_argument("--dir", type=Path, default=WORKDIR, help="where its files are")
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, about in (
         ("up", "start two devices, harbour and cabin, and leave them running"),
@@ -31,13 +31,21 @@ def main() -> int:
         ("ask", "send a request to a device's simulated site, as do=load w=41000"),
     ):
         options = verbs.add_parser(verb, help=about)
+        options.add_argument("--dir", type=Path, default=WORKDIR, help="where its files are")
         if verb in ("reboot", "ask"):
             options.add_argument("device")
         if verb in ("exec", "ask"):
-            options.add_argument("words", nargs="+")
+            options.add_argument("words", nargs=argparse.REMAINDER)
     given = parser.parse_args()
+    if "words" in given:
+        given.words = given.words[given.words[:1] == ["--"] :]
+        if not given.words:
+            parser.error(f"{given.verb}: what?")
     try:
         return _do(given)
+    except KeyboardInterrupt:
+        print("fleet: interrupted", file=sys.stderr)
+        return 130
     except (SimulationError, DeadlineError) as stopped:
         print(f"fleet: {stopped}", file=sys.stderr)
         return 1
@@ -71,8 +79,26 @@ def _up(workdir: Path) -> int:
     if note:
         print(f"fleet: {note}", file=sys.stderr)
     _status(fleet)
-    print(f"inventory: {fleet.workdir / 'inventory'}")
+    handle = _write_handle(fleet.workdir)
+    print(f"Run a playbook on them:  {handle} exec ansible-playbook playbooks/deploy.yml")
+    print(f"Change a site's load:    {handle} ask {SITES[0].name} do=load w=41000")
+    print(f"Stop them:               {handle} down")
     return 0
+
+
+def _write_handle(workdir: Path) -> str:
+    """Write a script that says `python3 -m gx.fleet ... --dir ...`; return how to call it."""
+    script = workdir / "fleet"
+    script.write_text(
+        "#!/bin/sh\n"
+        "# The simulated fleet of this directory: fleet VERB ..., `fleet --help` lists the verbs.\n"
+        "verb=$1\n"
+        "shift\n"
+        f"export PYTHONPATH={TESTS}\n"
+        f'exec {sys.executable} -m gx.fleet "$verb" --dir {workdir} "$@"\n'
+    )
+    script.chmod(0o755)
+    return os.path.relpath(script)
 
 
 def _status(fleet: Fleet) -> int:
