@@ -6,24 +6,20 @@ status file. Everything started ends with its context, and with this process if 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gx.process import STOP_S, Process
 from gx.waiting import DeadlineError, wait_until
 
 TESTS = Path(__file__).resolve().parents[1]
 AGENT = TESTS.parent / "agent"
 PYTHON = os.environ.get("GX_PYTHON", "/usr/bin/python3")
-STOP_S = 10.0
-START_S = 20.0
 
 # Venus OS lets every process own and send anything (its recipes-core/dbus/files/system.conf).
 _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
@@ -42,55 +38,6 @@ _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configura
 """
 
 Json = dict[str, Any]
-
-
-class Process:
-    """A child process that dies with this one and is ended with its context."""
-
-    def __init__(
-        self, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path | None = None
-    ) -> None:
-        self.log = log
-        self._out = log.open("ab")
-        self.child = subprocess.Popen(
-            command,
-            env={**os.environ, **env},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._out,
-            preexec_fn=_die_with_parent,
-        )
-
-    def first_line(self, deadline_s: float = START_S) -> str:
-        """Return the first line of output; raises DeadlineError when the process ends before."""
-        assert self.child.stdout is not None
-        out = self.child.stdout
-        os.set_blocking(out.fileno(), False)
-        line = bytearray()
-
-        def read() -> bool:
-            line.extend(out.read() or b"")
-            return b"\n" in line or self.child.poll() is not None
-
-        wait_until(read, f"{self.child.args[0]} to say it is ready", deadline_s)
-        if b"\n" not in line:
-            raise DeadlineError(f"{self.child.args} ended: {self.log.read_text()}")
-        return line.split(b"\n")[0].decode()
-
-    def kill(self, number: int = signal.SIGTERM, deadline_s: float = STOP_S) -> int:
-        """Send a signal, wait for the end and return the exit status."""
-        if self.child.poll() is None:
-            self.child.send_signal(number)
-        try:
-            self.child.wait(deadline_s)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-        if self.child.stdout:
-            self.child.stdout.close()
-        self._out.close()
-        return self.child.returncode
 
 
 class PrivateBus:
@@ -113,7 +60,7 @@ class PrivateBus:
         config = self._directory / "bus.conf"
         config.write_text(_CONFIG.format(socket=self._directory / "bus"))
         command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
-        self._process = Process(command, {}, self._directory / "bus.log")
+        self._process = Process(command, {}, self._directory / "bus.log", talking=True)
         self._process.first_line()
 
     def stop(self) -> None:
@@ -122,6 +69,41 @@ class PrivateBus:
             self._process.kill()
             self._process = None
         (self._directory / "bus").unlink(missing_ok=True)
+
+
+class BusClient:
+    """Any program on the bus, as tests need it; see `gx.client` for what can be asked."""
+
+    def __init__(self, bus: PrivateBus, log: Path) -> None:
+        command = [PYTHON, "-B", "-m", "gx.client", bus.address]
+        self._process = Process(command, {"PYTHONPATH": str(TESTS)}, log, talking=True)
+        self._process.first_line()
+
+    def __enter__(self) -> BusClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+
+    def ask(self, verb: str, **keys: Any) -> Json:
+        """Ask for a verb and return its answer."""
+        child = self._process.child
+        child.stdin.write(json.dumps({"do": verb, **keys}).encode() + b"\n")
+        child.stdin.flush()
+        return json.loads(child.stdout.readline())
+
+    def call(self, service: str, path: str, member: str, *args: tuple[str, Any]) -> Json:
+        """Call a method of BusItem with variants, each given as (type, value)."""
+        name = service if service.startswith("com.") else f"com.victronenergy.{service}"
+        return self.ask("call", service=name, path=path, member=member, args=args)
+
+    def get(self, service: str, path: str) -> Any:
+        """Return a path's value, [] for an invalid one."""
+        return self.call(service, path, "GetValue")["value"]
+
+    def set(self, service: str, path: str, value: float, kind: str = "d") -> int:
+        """Write a path and return the code of SetValue."""
+        return self.call(service, path, "SetValue", (kind, value))["value"]
 
 
 class Control:
@@ -166,7 +148,7 @@ class Site:
         command = [PYTHON, "-B", "-m", "gx.services", "--bus", self._bus.address]
         command += ["--site", str(site), "--control", str(control), "--record", str(self.record)]
         env = {"PYTHONPATH": str(TESTS)}
-        self.process = Process([*command, *self._arguments], env, self.log)
+        self.process = Process([*command, *self._arguments], env, self.log, talking=True)
         try:
             self.process.first_line()
             self._control = Control(control)
@@ -256,7 +238,7 @@ class AgentProcess:
 
         def met() -> Json | None:
             status = self.status()
-            if self.process.child.poll() is not None:
+            if self.process.ended:
                 raise DeadlineError(f"the agent ended:\n{self.log.read_text()}")
             return status if status and _matches(status, fields) else None
 
@@ -276,9 +258,3 @@ def _matches(status: Json, fields: Mapping[str, object]) -> bool:
 
 def _if(condition: Callable[[Json], object], state: Json) -> Json | None:
     return state if condition(state) else None
-
-
-def _die_with_parent() -> None:
-    """Let the kernel end this child with its parent, however that ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

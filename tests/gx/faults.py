@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gx.item import OK, Item, Value
-from gx.simulation import Simulation
+from gx.simulation import Simulation, full_name
 from gx.velib import Service
 
 
@@ -36,13 +36,13 @@ class Faults:
         """Never answer a call; signals still come."""
         self._find(service).hanging = on
 
-    def drop(self, service: str, seconds: float | None = None, name: str | None = None) -> None:
-        """Leave the bus, for so many seconds or for good; return under another `name`."""
+    def drop(self, service: str, seconds: float | None = None, rename: str | None = None) -> None:
+        """Leave the bus, for so many seconds or for good, and return as `rename` if given."""
         found = self._find(service)
         found.wanted = False
         found.disconnect()
-        if name:
-            found.name = name
+        if rename:
+            found.name = full_name(rename)
         if seconds is not None:
             self._simulation.after(seconds, lambda: self._return(found))
 

@@ -25,6 +25,15 @@ SILENCE_S = 60.0  # the inverter passes through when nobody commands it for this
 WRITERS_PERIOD_S = 5.0  # systemcalc's, for whatever it writes to the override
 
 
+class Override(Item):
+    """An override: a negative value reads back as none, as was seen on a real device."""
+
+    def coerce(self, value: Value) -> Value:
+        """Convert to a number or to None."""
+        value = super().coerce(value)
+        return None if value is not None and value < 0 else value
+
+
 class Hub4:
     """The ESS control of one site; the public attributes are its firmware's quirks.
 
@@ -61,7 +70,7 @@ class Hub4:
             "/DeviceInstance": Item(0, "i"),
             "/ProductName": Item("Hub-4 control", "s"),
             "/Connected": Item(1, "i"),
-            OVERRIDE: Item(None, "d", on_write=self._take_override, forced=True),
+            OVERRIDE: Override(None, "d", on_write=self._take_override, forced=True),
             "/Overrides/Setpoint": Item(None, "d", writable=True),
             "/Overrides/ForceCharge": Item(0, "i", writable=True),
             "/Overrides/FeedInExcess": Item(0, "i", writable=True),
@@ -71,10 +80,10 @@ class Hub4:
         self.service: Service | None = None
 
     def configure(self, **quirks: object) -> None:
-        """Change quirks by name; raises AttributeError for an unknown one."""
+        """Change quirks by name; raises ValueError for an unknown one."""
         for name, value in quirks.items():
             if name.startswith("_") or not hasattr(self, name) or callable(getattr(self, name)):
-                raise AttributeError(f"hub4 has no quirk {name}")
+                raise ValueError(f"hub4 has no quirk {name}")
             setattr(self, name, value)
         if self.readback == "never" and self.service:
             self.service.items.pop(APPLIED, None)
@@ -132,9 +141,8 @@ class Hub4:
     def _expire(self, now_s: float) -> None:
         override = self.items[OVERRIDE].value
         age_s = now_s - self._override_at_s
-        expired = self.override_expires_s is not None and age_s >= self.override_expires_s
-        none = isinstance(override, float) and override < 0
-        if override is not None and (expired or none):
+        expires_s = self.override_expires_s
+        if override is not None and expires_s is not None and age_s >= expires_s:
             self._set_override(None)
 
     def _run_other_writers(self, now_s: float) -> None:

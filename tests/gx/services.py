@@ -22,7 +22,7 @@ from gi.repository import GLib
 
 from gx.control import ControlSocket
 from gx.plant import Truth
-from gx.simulation import Simulation
+from gx.simulation import After, Simulation
 from gx.sitefile import SiteError, read_site_file
 from gx.verbs import Verbs
 
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, loop.quit)
     start_s = time.monotonic()
+    after = _timer(options.speed)
     with ExitStack() as stack:
         try:
             site = read_site_file(options.site)
@@ -55,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             simulation = Simulation(
                 site,
                 _address(options.bus),
-                lambda: time.monotonic() - start_s,
-                _after,
+                lambda: (time.monotonic() - start_s) * options.speed,
+                after,
                 options.settings,
             )
             stack.callback(simulation.stop)
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except dbus.exceptions.DBusException as error:
             print(error.get_dbus_message(), file=sys.stderr)
             return 1
-        verbs = Verbs(simulation, lambda: _after(0.05, loop.quit))
+        verbs = Verbs(simulation, lambda: after(0.0, loop.quit))
         if options.control:
             stack.callback(ControlSocket(options.control, verbs.answer).close)
         record = _recorder(stack, simulation, options.record)
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control", type=Path, help="unix socket to be asked on")
     parser.add_argument("--record", type=Path, help="CSV file of what really happens")
     parser.add_argument("--settings", type=Path, help="JSON file that keeps the stored settings")
+    parser.add_argument("--speed", type=float, default=1.0, help="site seconds per second")
     parser.add_argument("--replay", type=Path, action="append", default=[], help="a recording")
     return parser
 
@@ -92,12 +94,15 @@ def _address(bus: str) -> str:
     return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", SYSTEM_BUS) if bus == "system" else bus
 
 
-def _after(seconds: float, action: Callable[[], None]) -> None:
-    def once() -> bool:
-        action()
-        return False
+def _timer(speed: float) -> After:
+    def after(seconds: float, action: Callable[[], None]) -> None:
+        def once() -> bool:
+            action()
+            return False
 
-    GLib.timeout_add(round(seconds * 1000), once)
+        GLib.timeout_add(round(seconds / speed * 1000), once)
+
+    return after
 
 
 def _advance(simulation: Simulation, record: Callable[[Truth], None]) -> Callable[[], bool]:

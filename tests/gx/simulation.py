@@ -94,7 +94,7 @@ class Simulation:
 
     def find(self, name: str) -> Service:
         """Return a service by its first name, its present one or its class; raises KeyError."""
-        short = name[len(PREFIX) :] if name.startswith(PREFIX) else name
+        short = full_name(name)[len(PREFIX) :]
         if short in self.services:
             return self.services[short]
         present = [s for s in self.services.values() if s.name == PREFIX + short]
@@ -215,6 +215,11 @@ class Simulation:
                 "code": code,
             }
         )
+
+
+def full_name(name: str) -> str:
+    """Return a service's name with the common prefix, given with or without it."""
+    return name if name.startswith(PREFIX) else PREFIX + name
 
 
 def _recordings(site: SiteSpec) -> list[Recording]:

@@ -52,6 +52,7 @@ class Service:
         self._batched = batched
         self._on_written = on_written
         self._connection: dbus.bus.BusConnection | None = None
+        self._left: dbus.bus.BusConnection | None = None
 
     @property
     def connected(self) -> bool:
@@ -72,10 +73,9 @@ class Service:
 
     def disconnect(self) -> None:
         """Leave the bus as a process does that ends: without a word."""
-        connection, self._connection = self._connection, None
-        if connection:
-            connection.close()
-        self.on_restart()
+        if self._connection:
+            self._connection.close()
+            self._leave()
 
     def value(self, path: str) -> Value:
         """Return what the path holds, None where there is no such path."""
@@ -131,8 +131,12 @@ class Service:
 
     def _lost(self, connection: dbus.bus.BusConnection) -> None:
         if connection is self._connection:
-            self._connection = None
-            self.on_restart()
+            self._leave()
+
+    def _leave(self) -> None:
+        # Kept alive: dbus-python still has its end to dispatch, and fails on a freed connection.
+        self._left, self._connection = self._connection, None
+        self.on_restart()
 
     def _attributes(self, path: str) -> dbus.Dictionary:
         return dbus.Dictionary(self.items[path].attributes(), signature="sv")
