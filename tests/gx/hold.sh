@@ -8,6 +8,7 @@ read -r pid _ </proc/self/stat
 
 mount --bind /proc "$1"
 mount -t proc proc /proc
+mount -t tmpfs -o mode=0700 controller /run/lock # for the controller's open connections
 ip link set lo up
 echo "$pid"
 exec 3<&0 >/dev/null

@@ -13,6 +13,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PIN = REPOSITORY / "roles/export_limiter/controller/pin.py"
 GROUP = "gx"
 
+# Private to a fleet, as all its mounts are, and short enough for the path of a socket.
+_CONNECTIONS = "/run/lock/ansible"
+
 # A caller's settings of these kinds would reach into the fleet.
 _FOREIGN = ("ANSIBLE_", "LANG", "LC_", "PYTHONPATH", "PYTHONHOME", "SSH_AUTH_SOCK", "SSH_ASKPASS")
 
@@ -66,8 +69,8 @@ def known_hosts(workdir: Path) -> Path:
 def environment(workdir: Path) -> dict[str, str]:
     """Return the environment for a command of the controller.
 
-    Ansible's own files go to the fleet's directory: two fleets have the same names and addresses,
-    and a connection that is kept open for one must not serve the other.
+    Ansible's own files go to the fleet's directory, and its open connections to a place that no
+    other fleet sees: two have the same names and addresses, and must not share a connection.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return {
@@ -77,6 +80,7 @@ def environment(workdir: Path) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ANSIBLE_HOME": str(workdir / "ansible"),
         "ANSIBLE_INVENTORY": str(workdir / "inventory"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": _CONNECTIONS,
     }
 
 
