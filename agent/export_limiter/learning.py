@@ -18,7 +18,7 @@ SETTLED_S = 5.0
 
 REVERSAL_W = 25.0
 REVERSALS = 3
-REVERSALS_WITHIN_S = 30.0
+REVERSALS_WITHIN_S = 120.0  # with ESS's own loop a swing takes half a minute
 
 
 class GainEstimate:
@@ -40,7 +40,9 @@ class GainEstimate:
         settled = self._caps.span_s(now) >= SETTLED_S
         settled = settled and max(caps_w) - min(caps_w) <= SETTLED_SHARE * binding_cap_w
         wanted_w = binding_cap_w / self.factor
-        if since is None or not settled or output_w < BINDING_SHARE * wanted_w - BINDING_SLACK_W:
+        # Against the lower of the two: an estimate that went too far must find its way back.
+        least_w = BINDING_SHARE * min(binding_cap_w, wanted_w) - BINDING_SLACK_W
+        if since is None or not settled or output_w < least_w:
             return
         gain = min(1.0, BIAS_GAIN_PER_S * (now - since))
         bias = self.factor - 1.0 + gain * (wanted_w - output_w) / wanted_w
@@ -48,7 +50,7 @@ class GainEstimate:
 
 
 class Hunting:
-    """Three reversals in half a minute: the ages of the figures differ by more than thought."""
+    """Three reversals in two minutes: the ages of the figures differ by more than thought."""
 
     def __init__(self) -> None:
         self.found = False
