@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from export_limiter.config import Config
@@ -125,7 +126,7 @@ def test_never_two_steps_within_one_interval(run, actuator):
     config, ticks = run
     writes = [w for w in play(config, ticks, actuator) if w.before_w is not None]
 
-    for earlier, later in zip(writes, writes[1:]):
+    for earlier, later in pairwise(writes):
         share = min(1.0, (later.at - earlier.at) / config.control_interval_s)
         assert binding_part_w(later) <= share * config.max_power_change_per_step_w + SLACK_W
 
