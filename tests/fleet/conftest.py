@@ -26,6 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests of this directory that were skipped, and say how many."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    ours = [report.nodeid for report in skipped if report.nodeid.startswith("tests/fleet/")]
+    if ours:
+        terminalreporter.section(f"{len(ours)} fleet tests skipped")
+        terminalreporter.write("".join(f"{name}\n" for name in ours))
+
+
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The controller's network of all these tests, without a device at first."""

@@ -189,13 +189,33 @@ def test_a_shutdown_asks_first_and_a_power_cut_does_not(device):
     script(device, "rc.local", f"({waiter.replace('sleep 9', 'sleep 9 & wait')}) &")
     for turn_off, asked in ((device.power_cut, 0), (device.stop, 1)):
         device.reboot()
-        (device.data / "asked").write_text("")
+        device.run("echo >/data/asked; sync")
         wait_until((device.root / "run/waits").exists, "the program to wait")
 
         turn_off()
 
         assert (device.data / "asked").read_text().count("asked") == asked
         device.start()
+
+
+def test_a_power_cut_loses_what_was_not_synced(device):
+    device.run("echo old >/data/late; sync; echo new >>/data/late; echo new >/data/synced")
+    device.run("python3 -c 'import os; os.fsync(os.open(\"/data/synced\", os.O_RDWR))'")
+
+    device.power_cut()
+    device.start()
+
+    assert device.run("cat /data/synced").stdout == "new\n"
+    assert "new" not in device.run("cat /data/late").stdout
+
+
+def test_data_is_writable_again_after_a_reboot(device):
+    device.run("mount -o remount,ro /data")
+    assert "Read-only" in device.run("touch /data/new", check=False).stderr
+
+    device.reboot()
+
+    assert device.run("touch /data/new").returncode == 0
 
 
 def test_a_firmware_update_replaces_the_root_and_keeps_data(make_device):
@@ -221,7 +241,7 @@ def test_stored_settings_outlive_a_reboot(device):
 
     device.reboot()
 
-    assert device.ask(do="state")["setting_w"] == 4000
+    assert device.ask("state")["setting_w"] == 4000
 
 
 def test_a_link_can_be_cut_and_joined(fleet, device):
@@ -306,9 +326,9 @@ def test_nothing_is_left_after_a_killed_run(tmp_path):
 
 
 def test_a_kept_fleet_is_up_until_it_is_taken_down(tmp_path):
-    def command(*words):
+    def command(verb, *words):
         return subprocess.run(
-            [sys.executable, "-m", "gx.fleet", "--dir", tmp_path / "kept", *words],
+            [sys.executable, "-m", "gx.fleet", verb, "--dir", tmp_path / "kept", *words],
             env={**os.environ, "PYTHONPATH": str(TESTS)},
             capture_output=True,
             text=True,

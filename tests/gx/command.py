@@ -46,7 +46,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("fleet: interrupted", file=sys.stderr)
         return 130
-    except (SimulationError, DeadlineError) as stopped:
+    except (SimulationError, DeadlineError, ValueError) as stopped:
         print(f"fleet: {stopped}", file=sys.stderr)
         return 1
 

@@ -7,13 +7,14 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 from gx import rootfs
+from gx.bus import Control
+from gx.disk import Disk
 from gx.namespaces import HERE, SimulationError, kill_and_wait
 from gx.network import Network
 from gx.waiting import DeadlineError, wait_until
@@ -21,7 +22,6 @@ from gx.waiting import DeadlineError, wait_until
 SSH_PORT = 22
 READY_S = 20.0
 TERM_S = 5.0
-ASK_S = 5.0
 # What reaches the host's own clock, kernel or disks is not a device's to do, root or not.
 WITHOUT = "-sys_time,-sys_module,-sys_rawio,-syslog,-mknod"
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -63,6 +63,7 @@ class Device:
         self._network = network
         self._inside = network.namespaces
         self.data = self._inside.path(self.directory / "data")
+        self._disk = Disk(self.directory / "data", self._inside)
         self._boot: subprocess.Popen[str] | None = None
 
     def create(self, base: Path, authorized_key: str) -> None:
@@ -70,11 +71,8 @@ class Device:
         for name in ("root", "data", "sim"):
             (self.directory / name).mkdir(parents=True)
         self._dress(self.spec.version, self.spec.profile)
-        image = self.directory / "data.ext4"
-        with image.open("wb") as file:
-            file.truncate(self.spec.data_mb * 1024 * 1024)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
-        self._inside.run("sh", HERE / "assemble.sh", base, self.directory, str(self.spec.data_mb))
+        self._inside.run("sh", HERE / "assemble.sh", base, self.directory)
+        self._disk.create(self.spec.data_mb)
         self._fill_data(authorized_key)
         site = {**self.spec.site, "portal_id": self.spec.portal_id}
         (self.sim / "site.json").write_text(json.dumps(site, indent=2))
@@ -82,16 +80,17 @@ class Device:
 
     def destroy(self) -> None:
         """Turn it off and remove every trace of it."""
-        self.power_cut()
+        self._kill()
         self._network.unplug(self.directory / "net")
         self._inside.run("umount", "--recursive", self.directory / "root")
-        self._inside.run("umount", self.directory / "data")
+        self._disk.unmount()
         shutil.rmtree(self.directory)
 
     def start(self, *, wait: bool = True) -> None:
         """Turn it on; return when it is ready, or at once with `wait` False."""
         if self.pid:
             raise SimulationError(f"{self.spec.name} is on already")
+        self._disk.make_writable()
         for left in ("booted", "control", "site.log"):
             (self.sim / left).unlink(missing_ok=True)
         isolate = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
@@ -144,13 +143,9 @@ class Device:
         return Path(f"/proc/{pid}/root")
 
     def power_cut(self) -> None:
-        """Turn it off without a word to anybody: every process is killed, RAM is lost."""
-        if pid := self.pid:
-            kill_and_wait(pid)
-        (self.directory / "pid").unlink(missing_ok=True)
-        if self._boot:
-            self._boot.communicate()
-            self._boot = None
+        """Turn it off without a word to anybody: what was not yet written to /data is lost."""
+        self._kill()
+        self._disk.lose_unwritten()
 
     def stop(self) -> None:
         """Shut it down: every process is asked to end and has 5 s, then the power goes."""
@@ -158,7 +153,7 @@ class Device:
             self.run("kill -TERM -1")
             with contextlib.suppress(DeadlineError):
                 wait_until(lambda: self.processes() == 1, "the processes to end", TERM_S)
-        self.power_cut()
+        self._kill()
 
     def reboot(self, *, wait: bool = True) -> None:
         """Shut it down and turn it on again; only /data is kept."""
@@ -189,29 +184,28 @@ class Device:
         """Count its processes, the init among them."""
         return sum(_alive(entry) for entry in (self.root / "proc").glob("[0-9]*"))
 
-    def ask(self, **request: object) -> dict[str, object]:
-        """Send the simulated site one request, as `ask(do="load", w=41000)`; return the answer."""
-        with self._control() as connection:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = connection.makefile().readline()
-        return cast("dict[str, object]", json.loads(answer))
+    def ask(self, do: str, **keys: object) -> dict[str, Any]:
+        """Ask its site for a verb, as `ask("load", w=41000)`; raises ValueError in its words.
 
-    def _control(self) -> socket.socket:
-        """Connect to the site's control socket.
-
-        Through its directory's file descriptor: a socket's path may have 107 bytes only.
+        Through a file descriptor of the directory: a socket's path may have 107 bytes only.
         """
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(ASK_S)
         directory = os.open(self.sim, os.O_PATH)
         try:
-            connection.connect(f"/proc/self/fd/{directory}/{self.control.name}")
-        except OSError:
-            connection.close()
-            raise
+            control = Control(Path(f"/proc/self/fd/{directory}/{self.control.name}"))
         finally:
             os.close(directory)
-        return connection
+        try:
+            return control.do(do, **keys)
+        finally:
+            control.close()
+
+    def _kill(self) -> None:
+        if pid := self.pid:
+            kill_and_wait(pid)
+        (self.directory / "pid").unlink(missing_ok=True)
+        if self._boot:
+            self._boot.communicate()
+            self._boot = None
 
     def _dress(self, version: str, profile: str) -> None:
         rootfs.dress(self.directory, version=version, machine=self.spec.machine, profile=profile)

@@ -1,4 +1,4 @@
-"""The simulated device's root file system: Debian's programs, but only those of a Venus OS image."""
+"""The root file system of a simulated device: of Debian's programs those that Venus OS has."""
 
 import shutil
 import subprocess
