@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import stat
 import sys
 import time
 from typing import Any, List, Optional
@@ -66,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _log_to_stderr(debug: bool) -> None:
     """A full log pipe must never hold up the control loop: lines are lost instead."""
+    if stat.S_ISFIFO(os.fstat(sys.stderr.fileno()).st_mode):
+        os.set_blocking(sys.stderr.fileno(), False)
     logging.raiseExceptions = False
     level = logging.DEBUG if debug else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
