@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from gx import plant as plant_model
 from gx.item import Item, Value
-from gx.localsettings import BATTERY_LIFE_STATE, MAX_DISCHARGE, MODE
+from gx.localsettings import BATTERY_LIFE_STATE, MAX_DISCHARGE, MODE, SETPOINT
 from gx.plant import Plant
 from gx.vebus import ESS_ASSISTANT, NO_INPUT
 from gx.velib import Service
@@ -63,6 +63,7 @@ class Hub4:
         self._now = now
         self._override_at_s = self._commanded_at_s = 0.0
         self._next_writer_s = 0.0
+        self._held = False
         self.items = {
             "/Mgmt/ProcessName": Item("/opt/victronenergy/hub4control/hub4control", "s"),
             "/Mgmt/ProcessVersion": Item("3.84", "s"),
@@ -106,6 +107,9 @@ class Hub4:
         self._run_other_writers(now_s)
         self._expire(now_s)
         self._plant.control = self._control(main)
+        setpoint_w = self._settings.value(SETPOINT)
+        if isinstance(setpoint_w, float):
+            self._plant.grid_setpoint_w = setpoint_w
         cap_w = self.cap_w()
         islanded = main.value("/Ac/ActiveIn/ActiveInput") == NO_INPUT
         in_force = self._plant.control == plant_model.ESS and not islanded
@@ -155,6 +159,10 @@ class Hub4:
             self._override_at_s = now_s
             self._set_override(float(self.hold_override_w))
             self._system.publish({self.held_by: 1})
+        elif self._held:
+            self._set_override(None)
+            self._system.publish({self.held_by: 0})
+        self._held = self.hold_override_w is not None
 
     def _set_override(self, value: float | None) -> None:
         if self.service:

@@ -29,13 +29,19 @@ class InverterSpec(NamedTuple):
 
 
 class Response(NamedTuple):
-    """How power follows a command: `gain` x command + `offset_w`; the slew is per unit or None."""
+    """How power follows a command: `gain` x command + `offset_w`; the slew is per unit or None.
+
+    With `holds_input` the inverter keeps its AC input where the command put it, as the open
+    hub4control of 2016 commands it: what a load changes in between is carried by the inverter, so
+    that a load step exceeds a cap until the next command acts. Without, the grid carries it.
+    """
 
     dead_time_s: float = 1.0
     lag_s: float = 0.62
     slew_w_per_s: float | None = None
     gain: float = 1.0
     offset_w: float = 0.0
+    holds_input: bool = False
 
 
 class Actuator:
@@ -84,6 +90,7 @@ class Inverter:
         self.limit_w: float | None = None  # bounds that hold whoever commands
         self.phase_limit_w: dict[str, float] = {}
         self.input_limit_a: float | None = None
+        self._holds_input = response.holds_input
         self._assist_w: PhasePower = dict.fromkeys(self.phases, 0.0)
         units = spec.units / spec.phases
         slew_w_per_s = response.slew_w_per_s
@@ -104,14 +111,20 @@ class Inverter:
 
     def output_w(self, phase: str) -> float:
         """Real inverter output of one phase: AC output minus AC input."""
-        return self._actuators[phase].power_w + self._assist_w[phase]
+        power_w = self._actuators[phase].power_w
+        if self._holds_input:
+            power_w = self.net_load_w(phase) - power_w
+        return power_w + self._assist_w[phase]
 
     def command(self, t_s: float, split_w: PhasePower) -> None:
         """Pass a power per phase on to the actuators, bounded by nominal power and phase limit."""
         nominal_w = self.nominal_w / len(self.phases)
         for phase, power_w in split_w.items():
             most_w = min(nominal_w, self.phase_limit_w.get(phase, math.inf))
-            self._actuators[phase].command(t_s, max(-nominal_w, min(power_w, most_w)))
+            bounded_w = max(-nominal_w, min(power_w, most_w))
+            if self._holds_input:
+                bounded_w = self.net_load_w(phase) - bounded_w
+            self._actuators[phase].command(t_s, bounded_w)
 
     def follow(self, t_s: float, dt_s: float) -> None:
         """Advance with the grid present; above the input current limit PowerAssist helps."""
@@ -119,13 +132,13 @@ class Inverter:
             actuator.follow(t_s, dt_s)
             self._assist_w[phase] = 0.0
             if self.input_limit_a is not None:
-                in_w = self.net_load_w(phase) - actuator.power_w
+                in_w = self.net_load_w(phase) - self.output_w(phase)
                 self._assist_w[phase] = max(0.0, in_w - self.input_limit_a * MAINS_V)
 
     def island(self) -> None:
         """Carry whatever the AC output draws: without a grid the load decides."""
         for phase, actuator in self._actuators.items():
-            actuator.force(self.net_load_w(phase))
+            actuator.force(0.0 if self._holds_input else self.net_load_w(phase))
             self._assist_w[phase] = 0.0
 
 

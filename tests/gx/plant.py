@@ -34,7 +34,6 @@ class PlantSpec(NamedTuple):
     response: Response = Response()
     loop_s: float | None = 2.4
     loop_gain: float = 0.5
-    grid_setpoint_w: float = 50.0
     phase_split: str = "proportional"
     meter_lag_s: float = 1.0
     meter_interval_s: float = 1.0
@@ -92,6 +91,7 @@ class Plant:
 
         self.cap_w: float | None = None
         self.control = ESS
+        self.grid_setpoint_w = 50.0
         self.grid_on = True
         self.load_in_w: PhasePower = dict.fromkeys(self.phases, 0.0)
         self.pv_in_w: PhasePower = dict.fromkeys(self.phases, 0.0)  # AC-coupled, on the AC input
@@ -153,7 +153,9 @@ class Plant:
             limit_w = math.inf if inverter.limit_w is None else inverter.limit_w
             loads = {phase: inverter.net_load_w(phase) for phase in inverter.phases}
             if inverter is self.main:
-                self._run_loop(min(self._aim_w(inverter), limit_w))
+                passed = self._run_loop(min(self._aim_w(inverter), limit_w))
+                if self.spec.response.holds_input and not passed:
+                    continue
                 for phase in loads:
                     loads[phase] += self.load_in_w[phase] - self.pv_in_w[phase]
                 inverter.command(self.t_s, split(self._command_w, loads, how))
@@ -161,12 +163,16 @@ class Plant:
                 own_w = max(0.0, min(inverter.own_output_w, sum(loads.values()), limit_w))
                 inverter.command(self.t_s, split(own_w, loads, how))
 
-    def _run_loop(self, aim_w: float) -> None:
+    def _run_loop(self, aim_w: float) -> bool:
+        """Move the command towards its aim, and return whether it was time for that."""
         if self.spec.loop_s is None:
             self._command_w = aim_w
-        elif self.t_s >= self._next_loop_s - _TIE_S:
-            self._next_loop_s = self.t_s + self.spec.loop_s
-            self._command_w += self.spec.loop_gain * (aim_w - self._command_w)
+            return True
+        if self.t_s < self._next_loop_s - _TIE_S:
+            return False
+        self._next_loop_s = self.t_s + self.spec.loop_s
+        self._command_w += self.spec.loop_gain * (aim_w - self._command_w)
+        return True
 
     def _aim_w(self, main: Inverter) -> float:
         """Output that brings the grid to its setpoint, within what DC side and cap allow."""
@@ -177,7 +183,7 @@ class Plant:
             need_w += sum(inverter.net_load_w(phase) for phase in inverter.phases)
             if inverter is not main:
                 need_w -= sum(inverter.output_w(phase) for phase in inverter.phases)
-        need_w -= self.spec.grid_setpoint_w
+        need_w -= self.grid_setpoint_w
         if self.feed_in:
             need_w = max(need_w, self.pv_dc_w - self.charge_w)
         discharge_w = 0.0 if self.control == KEEP_CHARGED else self.discharge_w

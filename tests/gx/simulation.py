@@ -18,7 +18,7 @@ from gx.item import Item, Value
 from gx.localsettings import MAX_DISCHARGE, MODE, Flash
 from gx.plant import ESS, Truth
 from gx.replay import Recording
-from gx.sitefile import SiteError, SiteSpec, make_plant
+from gx.sitefile import SiteError, SiteSpec, make_plant, pv_of
 from gx.vebus import vebus_items, vebus_values
 from gx.velib import Service
 
@@ -195,9 +195,7 @@ class Simulation:
             grid.publish(meters.power_values(plant.meter.phases_w))
         pv = self.services.get(meters.PV)
         if pv:
-            on_output = self.site.pv_ac_position == "output" and plant.inverters
-            main = plant.main or next(iter(plant.inverters.values()), None)
-            pv.publish(meters.power_values(main.pv_w if on_output and main else plant.pv_in_w))
+            pv.publish(meters.power_values(pv_of(plant, self.site.pv_ac_position)))
         vebus = self.vebus()
         main_service = vebus[0] if vebus else None
         self.services["system"].publish(system.system_values(plant, vebus, main_service))

@@ -111,11 +111,10 @@ def main_inverter(plant: Plant) -> Inverter | None:
     return plant.main or next(iter(plant.inverters.values()), None)
 
 
-def place_pv(plant: Plant, power_w: float | PhasePower, position: str) -> None:
-    """Set the AC-coupled PV, on the AC input or the AC output of the main inverter."""
+def pv_of(plant: Plant, position: str) -> PhasePower:
+    """Return the AC-coupled PV by phase: on the AC `input` or the main inverter's AC `output`."""
     main = main_inverter(plant)
-    over = main.pv_w if main and position == "output" else plant.pv_in_w
-    spread(power_w, over)
+    return main.pv_w if main and position == "output" else plant.pv_in_w
 
 
 def _start(plant: Plant, site: SiteSpec) -> None:
@@ -127,7 +126,7 @@ def _start(plant: Plant, site: SiteSpec) -> None:
             spread(entry["load_w"], inverter.load_w)
         inverter.own_output_w = entry.get("own_output_w", 0.0)
     spread(site.load_in_w, plant.load_in_w)
-    place_pv(plant, site.pv_ac_w, site.pv_ac_position)
+    spread(site.pv_ac_w, pv_of(plant, site.pv_ac_position))
     plant.pv_dc_w = site.pv_dc_w
     plant.feed_in = site.feed_in
     plant.grid_on = site.grid_on

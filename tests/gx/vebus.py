@@ -149,8 +149,8 @@ def _current_limit_item(spec: VebusSpec, inverter: Inverter) -> Item:
         inverter.input_limit_a = value if spec.power_assist else None
         return True
 
-    limit(spec.input_current_limit_a)
-    return Item(spec.input_current_limit_a, "d", on_write=limit)
+    limit(float(spec.input_current_limit_a))
+    return Item(float(spec.input_current_limit_a), "d", on_write=limit)
 
 
 def _limit_item(path: str, first: float | None, acts: bool, inverter: Inverter) -> Item:

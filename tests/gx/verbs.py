@@ -11,7 +11,7 @@ from gx.inverter import PhasePower
 from gx.item import Value
 from gx.plant import PlantSpec
 from gx.simulation import Simulation
-from gx.sitefile import SiteError, main_inverter, make, place_pv, spread
+from gx.sitefile import SiteError, main_inverter, make, pv_of, spread
 
 Answer = dict[str, Any]
 
@@ -104,7 +104,7 @@ class Verbs:
 
     def do_pv_ac(self, w: float | PhasePower) -> None:
         """Set the AC-coupled PV, where the site file has placed it."""
-        place_pv(self._plant, w, self._simulation.site.pv_ac_position)
+        spread(w, pv_of(self._plant, self._simulation.site.pv_ac_position))
 
     def do_battery(
         self,

@@ -245,6 +245,10 @@ def test_an_override_held_by_dynamic_ess(site, client):
     site.wait_until(lambda state: state["override_w"] == 1200, "Dynamic ESS", 7)
     assert site.get("system", "/DynamicEss/Active") == 1
 
+    site.do("hub4", hold_override_w=None)
+    site.wait_until(lambda state: state["override_w"] is None, "its end", 7)
+    assert site.get("system", "/DynamicEss/Active") == 0
+
 
 @pytest.mark.parametrize(
     ("service", "path", "value"),
@@ -262,6 +266,22 @@ def test_where_ess_is_not_in_control_nothing_is_applied(site, client, service, p
 
     site.wait_until(lambda state: state["cap_w"] is None, "the cap to be out of force")
     assert site.get("hub4", APPLIED) is None
+
+
+def test_the_grid_setpoint_moves_the_grid_and_not_the_cap(site, client):
+    client.set("settings", "/Settings/CGwacs/AcPowerSetPoint", 1000)
+
+    wait_for_output(site, 5000)
+    assert site.state()["cap_w"] is None
+
+
+def test_power_assist_is_seen_and_exceeds_the_cap(start_site, client):
+    vebus = {**CABIN, "power_assist": True, "input_current_limit_a": 10}
+    site = start_site(*QUICKLY, vebus=[vebus], load_w=6000)
+    client.set("hub4", OVERRIDE, 1000)
+
+    wait_for_output(site, 3700)
+    wait_until(lambda: client.get(VEBUS, "/State") == 10, "the state")
 
 
 def test_a_lost_grid_makes_an_island_and_comes_back(site, client):

@@ -213,6 +213,28 @@ def test_power_assist_exceeds_the_cap_to_keep_the_input_current():
     assert plant.truth().output_w == pytest.approx(3700)
 
 
+def test_an_inverter_that_holds_its_input_carries_a_load_step_for_a_while():
+    plant = a_plant(2000, response=Response(holds_input=True), loop_s=2.4)
+    plant.cap_w = 3000
+    plant.settle()
+
+    set_load(plant, 6000)
+    output = outputs(plant, 20)
+
+    assert max(output) > 5900
+    assert output[-1] == pytest.approx(3000, abs=50)
+
+
+def test_a_load_step_stays_below_the_cap_otherwise():
+    plant = a_plant(2000, loop_s=2.4)
+    plant.cap_w = 3000
+    plant.settle()
+
+    set_load(plant, 6000)
+
+    assert max(outputs(plant, 20)) <= 3000
+
+
 def test_an_inverter_without_ess_obeys_its_own_limits():
     spec = InverterSpec(phases=3, units=3, nominal_w=5000, ess=False)
     plant = Plant(PlantSpec(inverters=(spec,)))
