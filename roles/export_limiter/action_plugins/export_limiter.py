@@ -23,6 +23,21 @@ BOOTSTRAP = (
     "import sys,zlib;i=sys.stdin.buffer;"
     "exec(compile(zlib.decompress(i.read(int(i.readline()))),'device.py','exec'))"
 )
+CHANGING = ("apply", "rollback", "remove")
+VERBS = ("probe", "discover", "unreached", *CHANGING)
+# The site's settings that the device program needs.
+SENT = [
+    "portal_id",
+    "commit",
+    "sha256",
+    "min_free_kb",
+    "max_load",
+    "health_s",
+    "allowed_reasons",
+    "higher_limit",
+    "release_limit",
+    "release_s",
+]
 # What ssh says, and what it means to whoever runs the roll-out.
 LINK_FAULTS = (
     ("Host key verification failed", "host key: not the one in known_hosts for this site"),
@@ -41,31 +56,31 @@ class ActionModule(ActionBase):
         """Do the verb; a device that can't be reached is told from one that fails."""
         result = super().run(tmp, task_vars)
         verb = self._task.args.get("verb")
-        if verb not in ("probe", "apply", "remove"):
-            raise AnsibleError(f"verb: {verb!r} is not one of probe, apply, remove")
-        extra = {"changed": False}
+        if verb not in VERBS:
+            raise AnsibleError(f"verb: {verb!r} is not one of {', '.join(VERBS)}")
+        arguments = self._task.args
+        request = {"verb": verb}
+        settings = arguments.get("site", {}).get("settings", {})
+        request.update((key, settings[key]) for key in SENT if key in settings)
+        if verb == "unreached":
+            return {**result, "unreachable": True, "msg": arguments["device"]["msg"]}
+        if "release" in arguments:
+            request["files"] = load("pin").unpack(arguments["release"]).files
         if verb == "probe":
-            extra["site"] = self._site(task_vars or {})
-            request = {}
-        else:
-            request = getattr(self, f"_{verb}_request")()
-            if self._task.check_mode:
-                told = f"would {verb}"
-                return {
-                    **result,
-                    "changed": True,
-                    "state": "not tried",
-                    "msg": told,
-                    **_diff(request),
-                }
+            result["site"] = self._site(task_vars or {})
+        if verb == "apply":
+            request["config"] = arguments["site"]["config"]
+            result["diff"] = _diff(arguments["device"], arguments["site"])
+        if self._task.check_mode and verb in CHANGING:
+            return {**result, "changed": True, "state": "not tried", "msg": f"would {verb}"}
         try:
-            reply = self._ask({"verb": verb, **request})
+            reply = self._ask(request)
         except AnsibleConnectionFailure as error:
             reply = {"unreachable": True, "msg": _in_words(str(error))}
         if verb == "probe" and reply.pop("failed", False):
             # The device keeps its place in the play: preflight names every fault of the fleet.
             reply = {"fault": reply["msg"]}
-        return {**result, **extra, **reply, **(_diff(request) if reply.get("changed") else {})}
+        return {"changed": False, **result, **reply}
 
     def _site(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the inventory says of this site, with every fault in it."""
@@ -80,30 +95,6 @@ class ActionModule(ActionBase):
         site = site_config.render(values)._asdict()
         site["faults"] = faults or site["faults"]
         return site
-
-    def _apply_request(self) -> dict[str, Any]:
-        site, device = self._task.args["site"], self._task.args["device"]
-        release = load("pin").unpack(self._task.args["release"])
-        settings = site["settings"]
-        return {
-            "commit": str(release.commit),
-            "sha256": release.sha256,
-            "files": release.files,
-            "config": str(site["config"]),
-            "before": str(device.get("config") or ""),
-            "portal_id": settings.get("portal_id", ""),
-            "min_free_kb": settings["min_free_kb"],
-            "health_s": settings["health_s"],
-            "allowed_reasons": settings["allowed_reasons"],
-        }
-
-    def _remove_request(self) -> dict[str, Any]:
-        settings = self._task.args["site"]["settings"]
-        return {
-            "portal_id": settings.get("portal_id", ""),
-            "release_limit": settings.get("release_limit", True),
-            "release_s": settings.get("release_s", 320),
-        }
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send the program and the request, and find the reply among whatever else is printed."""
@@ -133,16 +124,12 @@ def load(name: str) -> Any:
     return module
 
 
-def _diff(request: dict[str, Any]) -> dict[str, Any]:
-    if "config" not in request:
-        return {}
+def _diff(device: dict[str, Any], site: dict[str, Any]) -> dict[str, str]:
     return {
-        "diff": {
-            "before_header": "config.json",
-            "after_header": f"config.json, agent {request['commit']}",
-            "before": request["before"],
-            "after": request["config"],
-        }
+        "before_header": f"config.json, release {device.get('current')}",
+        "after_header": f"config.json, commit {site['settings']['commit']}",
+        "before": device.get("config") or "",
+        "after": site["config"],
     }
 
 

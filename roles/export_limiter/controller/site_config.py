@@ -11,6 +11,7 @@ import difflib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ FLEET = [
     "max_failures",
     "max_offline",
     "report",
+    "allow_older",
+    "higher_limit",
     "release_limit",
     "release_s",
 ]
@@ -67,9 +70,11 @@ def render(variables: Mapping[str, Any]) -> Site:
     values = {}
     for name, spec in known.items():
         value, fault = _coerced(name, variables.get(name, spec.get("default")), spec)
+        fault = fault or _outside(name, value, spec)
         if fault:
             faults.append(f"{name}: {fault}; allowed: {_allowed(spec)}")
-        elif value is not None:
+            value = spec.get("default")
+        if value is not None:
             values[name[len(PREFIX) :]] = value
 
     if not any(f"{PREFIX}{limit}" in fault for fault in faults for limit in LIMITS):
@@ -140,6 +145,15 @@ def _coerced(name: str, value: Any, spec: Mapping[str, Any]) -> tuple[Any, str]:
     if name == PREFIX + "methods" and value == ["auto"]:
         return "auto", ""
     return [str(item) for item in value] if kind == "list" else _plain(value), ""
+
+
+def _outside(name: str, value: Any, spec: Mapping[str, Any]) -> str:
+    """The ranges of our own variables; those of the site are the agent's to judge."""
+    bounds = re.match(r"([0-9.]+) (?:to ([0-9.]+)|or more)", _allowed(spec))
+    if value is None or name[len(PREFIX) :] not in FLEET or not bounds:
+        return ""
+    low, high = float(bounds[1]), float(bounds[2] or "inf")
+    return "" if low <= value <= high else f"{value} is outside"
 
 
 def _plain(value: Any) -> Any:

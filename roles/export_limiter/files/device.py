@@ -1,10 +1,9 @@
 """The device program: what the controller asks of one GX device.
 
 It is sent with its input on standard input and needs nothing but Python 3.8 and the standard
-library that Venus OS kept. One verb a run: ``probe`` looks and changes nothing; ``apply``,
-``rollback`` and ``remove`` are done by a detached worker, so that a lost link changes nothing. One
-framed line on standard output is the reply; the exit code is never 255 nor a signal, both of which
-Ansible would take for a lost link and repeat.
+library that Venus OS kept. One verb a run. Those that change something are done by a detached
+worker, so that a lost link changes nothing. One framed line on standard output is the reply; the
+exit code is never 255 nor a signal, both of which Ansible would take for a lost link and repeat.
 
 A release is a directory named by its commit and the hash of its configuration, so code and
 configuration switch as one. Everything that can fail is done before ``current`` is switched; what
@@ -27,42 +26,41 @@ import traceback
 import zlib
 
 NAME = "venus-export-limiter"
-MARKER = "venus-export-limiter-reply:"
+MARKER = NAME + "-reply:"
 BOOT = "/data/%s/current/boot" % NAME
-BOOT_LINE = "[ -f %s ] && sh %s >/dev/null 2>&1 & # %s" % (BOOT, BOOT, NAME)
+BOOT_LINE = ("[ -f %s ] && sh %s >/dev/null 2>&1 & # %s" % (BOOT, BOOT, NAME)).encode()
 EXECUTABLES = ("run", "export-limiter")
-BESIDE_MANIFEST = ("MANIFEST", "config.json")
+BESIDE_MANIFEST = {"MANIFEST", "config.json"}
+OURS = {"releases", "current", "confirmed", "failed", "pending", "back", "lock", "rc.local.before"}
+OF_AGENT = {"state.json"}
 PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # The agent's own default where a configuration does not say.
 DEFAULT_LIMITS = {"max_multiplus_output_w": 30000, "max_grid_export_w": None}
 
 READ_S = 60  # for all of the input to arrive over a slow link
-WORK_S = 120  # of the worker, beside the time allowed for health or for a gradual release
-RESTART_S = 10  # from TERM to KILL; also for svscan to see a new service
-STABLE_S = 5  # a crash loop of daemontools restarts every second
+WORK_S = 120  # beside the time for health, for a gradual release or for the load to go down
+LOAD_S = 60
+RESTART_S = 10  # from TERM to KILL, and for svscan to see a new service
+STABLE_S = 5  # daemontools restarts what crashes every second
 GOOD_IN_A_ROW = 3
 CRASHES = 4
-KEPT_IDS = 20
+KEPT = 20  # ids in a list, verdicts
 
 
 class FaultError(Exception):
     """What was asked for can't be done; one line says why."""
 
 
-class TimedOutError(FaultError):
-    """The deadline passed."""
-
-
 def main():
     """Read the request, do it, reply."""
-    signal.signal(signal.SIGALRM, _timed_out)
+    signal.signal(signal.SIGALRM, _out_of_time)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.alarm(READ_S)
     request = {}
     try:
         request = read_request(sys.stdin.buffer)
-        signal.alarm(0)
-        reply = VERBS[request["verb"]](request)
+        signal.alarm(READ_S)
+        reply = VERBS[request["verb"]](Place(request.get("root", "")), request)
     except Exception as error:
         reply = described(error)
     print("\n%s%s:%s" % (MARKER, request.get("id", ""), json.dumps(reply, sort_keys=True)))
@@ -72,55 +70,60 @@ def main():
 
 def read_request(stream):
     """All of the input, before anything is written."""
-    length = int(stream.readline() or -1)
+    length = int(stream.readline() or 0)
     packed = stream.read(length)
-    if length < 0 or len(packed) != length:
+    if not length or len(packed) != length:
         raise FaultError("the request was cut off after %d of %d bytes" % (len(packed), length))
     return json.loads(zlib.decompress(packed))
 
 
 def described(error):
     """The reply for an error: a fault in its own words, a mistake of ours with its place."""
-    if isinstance(error, FaultError):
-        return {"failed": True, "state": "failed", "msg": str(error)}
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    told = "%s: %s (line %s of the device program)" % (type(error).__name__, error, where.lineno)
+    told = str(error)
+    if not isinstance(error, FaultError):
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        told = "%s: %s (line %s of the device program)" % (type(error).__name__, told, line)
     return {"failed": True, "state": "failed", "msg": told}
 
 
-def _timed_out(_number, _frame):
-    raise TimedOutError("the deadline passed")
+def _out_of_time(_number, _frame):
+    raise FaultError("it took too long")
 
 
-# Verbs
+# What can be asked
 
 
-def probe(request):
+def probe(place, _request):
     """What this device is and what runs on it; writes nothing."""
-    place = Place(request.get("root", ""))
     current = place.current()
+    pid, uptime_s = place.service.state()
     found = {
         "portal_id": place.portal_id(),
-        "firmware": read(place.at("opt/victronenergy/version")).partition("\n")[0] or None,
-        "machine": read(place.at("etc/venus/machine")).strip() or None,
+        "firmware": read(place.at("opt/victronenergy/version")).partition("\n")[0],
+        "machine": read(place.at("etc/venus/machine")).strip(),
         "python": "%d.%d.%d" % sys.version_info[:3],
-        "init": "daemontools",
+        "init": type(place.service).__name__.lower(),
+        "first_version": os.path.exists(place.at("data/dbus-limit")),
+        "load": os.getloadavg()[0],
+        "free_kb": place.free_kb(),
         "installed": os.path.lexists(place.base),
         "current": current,
-        "confirmed": place.listed("confirmed")[-1:],
-        "failed": place.listed("failed")[-1:],
+        "confirmed": (place.listed("confirmed") or [None])[-1],
+        "failed": (place.listed("failed") or [None])[-1],
         "undecided": os.path.exists(place.of("pending")),
-        "boot": place.boot_state(),
-        "load": os.getloadavg()[0],
-        "free_kb": free_kb(place.at("data")),
-        "first_version": os.path.exists(place.at("data/dbus-limit")),
+        "busy": place.holder() is not None,
+        "boot": place.service.boot(),
+        "pid": pid,
+        "uptime_s": uptime_s,
         "status": place.status(),
-        "config": None,
-        "sha256": None,
-        "drift": None,
+        "foreign": place.foreign(),
+        "version": "",
+        "config": "",
+        "sha256": "",
+        "drift": "",
     }
-    found["pid"], found["uptime_s"] = place.service.state()
     if current:
+        found["version"] = read(place.release(current, "VERSION")).strip()
         found["config"] = read(place.release(current, "config.json"))
         try:
             found["sha256"] = verified(place.release(current), current)
@@ -129,21 +132,38 @@ def probe(request):
     return found
 
 
-def apply(request):
+def apply(place, request):
     """Put a release with its configuration in place and keep it only if it is healthy."""
-    place = Place(request.get("root", ""))
-    return in_worker(place, request, _apply, WORK_S + 2 * request["health_s"])
+    return in_worker(place, request, _apply, WORK_S + LOAD_S + 2 * request["health_s"])
 
 
-def remove(request):
+def rollback(place, request):
+    """Put the last confirmed release before this one in place, without raising a limit."""
+    return in_worker(place, request, _rollback, WORK_S + 2 * request["health_s"])
+
+
+def remove(place, request):
     """Release the limit and leave the device as it was before the first deployment."""
-    place = Place(request.get("root", ""))
     if not os.path.lexists(place.base):
-        return {"changed": False, "state": "removed", "msg": "nothing is installed"}
-    return in_worker(place, request, _remove, WORK_S + request["release_s"])
+        return {"changed": False, "state": "removed", "msg": "nothing was installed"}
+    reply = in_worker(place, request, _remove, WORK_S + request["release_s"])
+    if reply["state"] == "removed":
+        shutil.rmtree(place.at("run/" + NAME), ignore_errors=True)
+    return reply
 
 
-VERBS = {"probe": probe, "apply": apply, "remove": remove}
+def discover(place, request):
+    """What the agent would find and how it could limit it; nothing is installed or written."""
+    directory = place.at("run/%s.discover" % NAME)
+    try:
+        fill(directory, request["files"])
+        told = run_program(directory, 40, "discover", "--json")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return {"changed": False, "portal_id": place.portal_id(), "found": json.loads(told)}
+
+
+VERBS = {v.__name__: v for v in (probe, apply, rollback, remove, discover)}
 
 
 # What the worker does
@@ -152,43 +172,80 @@ VERBS = {"probe": probe, "apply": apply, "remove": remove}
 def _apply(place, request):
     settle(place)
     need_kb = request["min_free_kb"] + 3 * sum(map(len, request["files"].values())) // 1024
-    if free_kb(place.at("data")) < need_kb:
-        raise FaultError(
-            "/data has %d kB free, %d kB needed" % (free_kb(place.at("data")), need_kb)
-        )
+    if place.free_kb() < need_kb:
+        raise FaultError("/data has %d kB free, %d kB are needed" % (place.free_kb(), need_kb))
+    if not eventually(lambda: os.getloadavg()[0] <= request["max_load"], LOAD_S):
+        told = "the load is %.1f, at most %g is allowed" % (os.getloadavg()[0], request["max_load"])
+        raise FaultError(told)
     try:
         new = place.stage(request["commit"], request["files"], request["config"])
         sha256 = verified(place.release(new), new)
         if sha256 != request["sha256"]:
-            raise FaultError(
-                "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
-            )
-        check_config(place, new)
-        back = prepare_going_back(place, new)
-        return activate(place, new, back, request)
+            told = "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
+            raise FaultError(told)
+        run_program(place.release(new), 30, "check-config", "config.json")
+        return activate(place, new, last_good(place, new), request)
     finally:
         place.prune()
 
 
+def _rollback(place, request):
+    settle(place)
+    try:
+        current = place.current()
+        target = last_good(place, current, request["higher_limit"], [])
+        if not current or not target:
+            raise FaultError("there is no confirmed release to go back to")
+        return activate(place, target, last_good(place, target), request)
+    finally:
+        place.prune()
+
+
+def _remove(place, request):
+    settle(place)
+    current = place.current()
+    place.service.remove()
+    if current and request["release_limit"]:
+        try:
+            arguments = ("release", "--config", "config.json")
+            run_program(place.release(current), request["release_s"], *arguments)
+        except FaultError as fault:
+            place.service.restart()
+            raise FaultError(
+                "nothing was removed, the limit could not be released: %s" % fault
+            ) from None
+    place.remove_boot_line()
+    for path in ("data/", "data/log/", "run/"):
+        shutil.rmtree(place.at(path + NAME), ignore_errors=True)
+    return {"changed": True, "state": "removed", "msg": "the limit is released, all is removed"}
+
+
 def activate(place, new, back, request):
     """Switch, restart, judge; confirm or go back. ``pending`` stands while it is undecided."""
-    before = place.status()
+    before = place.status() or {}
     if back:
-        place.link("releases/" + back, place.of("back"))
-    write(place.of("pending"), json.dumps({"to": new, "back": back}) + "\n")
+        place.link("releases/" + back, "back")
+    put(place.of("pending"), json.dumps({"to": new, "back": back}) + "\n")
     try:
-        place.link("releases/" + new, place.of("current"))
-        place.add_boot_line()
+        place.link("releases/" + new, "current")
         place.service.restart()
         fault = judge(place, new, before, request)
+        signal.alarm(WORK_S)  # the decision has its own time, whatever used up the rest
+        if fault is None:
+            place.note("confirmed", new)
+            forget(place.of("back"), place.of("pending"))
+            return {"changed": True, "state": "confirmed", "id": new, "msg": "healthy"}
     except Exception as error:
         fault = described(error)["msg"]
-    signal.alarm(WORK_S)  # the decision has its own time, whatever used up the rest
-    if fault is None:
-        place.note("confirmed", new)
-        forget(place.of("back"), place.of("pending"))
-        return {"changed": True, "state": "confirmed", "id": new, "msg": "healthy"}
-    return dict(go_back(place, new, back), failed=True, msg=fault)
+    signal.alarm(WORK_S)
+    went = go_back(place, new, back)
+    return {
+        "changed": True,
+        "failed": True,
+        "state": "rolled back",
+        "id": back,
+        "msg": fault + went,
+    }
 
 
 def settle(place):
@@ -199,42 +256,50 @@ def settle(place):
 
 
 def go_back(place, new, back):
-    """Point ``current`` back and run it; without anything to go back to, run nothing."""
+    """Point ``current`` back and run it, or nothing where nothing was; say which in words."""
+    if back is None:
+        forget(place.of("current"))
+    elif os.path.lexists(place.of("back")):
+        os.replace(place.of("back"), place.of("current"))  # needs no space: made beforehand
+        sync(place.base)
+    else:
+        place.link("releases/" + back, "current")
     try:
         if back:
-            place.link("releases/" + back, place.of("current"))
             place.service.restart()
         else:
-            forget(place.of("current"))
             place.service.remove()
             place.remove_boot_line()
     finally:
+        forget(place.of("pending"))
         place.note("failed", new)
-        forget(place.of("back"), place.of("pending"))
-    return {"changed": True, "state": "rolled back", "id": back}
+    if back is None:
+        return "; nothing was installed before, and nothing runs now"
+    return "; back to %s%s" % (back, "" if back in place.listed("confirmed") else " (new limit)")
 
 
-def prepare_going_back(place, new):
-    """The release to go back to, never with a higher limit than the new one; ``None`` if none.
+def last_good(place, new, higher_limit=False, first=None):
+    """The release to go back to from ``new``, never with a higher limit; ``None`` if none.
 
-    That is the code running now. Where the new configuration has a tighter limit, the old code
-    gets it in a release of its own, made and checked before anything is switched.
+    That is the code running now, else the newest confirmed. Where ``new`` has a tighter limit, the
+    old code gets it in a release of its own, made and checked before anything is switched.
     """
-    candidates = [place.current()] + place.listed("confirmed")[::-1]
-    for old in candidates:
+    candidates = [place.current()] if first is None else first
+    for old in candidates + place.listed("confirmed")[::-1]:
         if old in (None, new):
             continue
+        directory = place.release(old)
         try:
-            verified(place.release(old), old)
-        except (FaultError, OSError):
+            verified(directory, old)
+        except FaultError:
             continue
-        config = json.loads(read(place.release(old, "config.json")))
-        tight = tighter(config, json.loads(read(place.release(new, "config.json"))))
-        if tight == config:
+        configs = [json.loads(read(place.release(i, "config.json"))) for i in (old, new)]
+        tight = tighter(*configs)
+        if higher_limit or tight == configs[0]:
             return old
-        files = {path: read(place.release(old, path)) for path in listed_in(place.release(old))}
+        files = {path: read(os.path.join(directory, path)) for path in files_in(directory)}
         old = place.stage(old.partition("-")[0], files, canonical(tight))
-        check_config(place, old)
+        run_program(place.release(old), 30, "check-config", "config.json")
         return old
     return None
 
@@ -243,9 +308,8 @@ def tighter(old, new):
     """The old configuration with the lower of both configurations' limits."""
     config = dict(old)
     for key, default in DEFAULT_LIMITS.items():
-        limits = [c.get(key, default) for c in (old, new)]
-        given = [limit for limit in limits if limit is not None]
-        if given and min(given) != limits[0]:
+        given = [c.get(key, default) for c in (old, new) if c.get(key, default) is not None]
+        if given and min(given) != old.get(key, default):
             config[key] = min(given)
     output, floor = config.get("max_multiplus_output_w"), config.get("min_output_limit_w")
     if output is not None and floor is not None and floor > output:
@@ -256,89 +320,57 @@ def tighter(old, new):
 def judge(place, new, before, request):
     """Watch the new release; ``None`` once it is healthy, else the last fault seen."""
     deadline = time.monotonic() + request["health_s"]
-    good, crashes, last_pid, first_ticks = 0, 0, None, None
+    good, starts, last_pid, first_ticks = 0, 0, None, None
     fault = "the service did not start"
     while time.monotonic() < deadline:
         time.sleep(1)
         pid, uptime_s = place.service.state()
         status = place.status() or {}
         if pid != last_pid:
-            crashes += last_pid is not None
+            starts += pid is not None
             good, last_pid, first_ticks = 0, pid, None
-        if crashes >= CRASHES:
-            return "it crashes: the service restarted %d times" % crashes
-        ticks = status.get("counters", {}).get("ticks", 0)
+        if starts > CRASHES:
+            return "it crashes: started %d times" % starts
         if pid is None or status.get("pid") != pid:
             fault, good = "no status from the running agent", 0
             continue
+        ticks = status.get("counters", {}).get("ticks", 0)
         first_ticks = ticks if first_ticks is None else first_ticks
-        fault = unhealthy(status, new, before or {}, request["allowed_reasons"])
+        fault = unhealthy(status, new, before, request["allowed_reasons"])
         good = good + 1 if fault is None else 0
         if good >= GOOD_IN_A_ROW and uptime_s >= STABLE_S and ticks > first_ticks:
             return None
-    return fault or "the status is not renewed"
+    return fault or "its status is not renewed"
 
 
 def unhealthy(status, new, before, allowed_reasons):
     """Why a status of the agent is not good enough, or ``None``."""
     if status.get("commit") != new.partition("-")[0]:
         return "the agent reports the commit %s" % status.get("commit")
-    state, reason = status.get("state"), status.get("reason") or ""
+    state, reason = status.get("state"), status.get("reason") or "no reason given"
     if state in ("starting", "stopping"):
         return "the agent is still %s" % state
     if any(reason.startswith(allowed) for allowed in allowed_reasons):
         return None
+    # Already so before: not the fault of this release.
+    if before.get("enforceable") is False and before.get("reason") == reason:
+        return None
     if not status.get("dry_run") and not status.get("enforceable"):
-        # Already so before: not the fault of this release.
-        if before.get("enforceable") is False and before.get("reason") == reason:
-            return None
-        return "not enforceable: %s" % (reason or "no reason given")
+        return "not enforceable: %s" % reason
     if state == "failsafe" or status.get("inverter_output_w") is None:
-        return "no fresh measurement: %s" % (reason or state)
+        return "no fresh measurement: %s" % reason
     return None
 
 
-def _remove(place, request):
-    settle(place)
-    current = place.current()
-    place.service.remove()
-    if current and request["release_limit"]:
-        try:
-            run_agent(place, current, request["release_s"], "release", "--config", "config.json")
-        except FaultError as fault:
-            place.service.restart()
-            raise FaultError(
-                "the limit could not be released, nothing was removed: %s" % fault
-            ) from None
-    place.remove_boot_line()
-    for path in ("data/" + NAME, "data/log/" + NAME, "run/" + NAME):
-        shutil.rmtree(place.at(path), ignore_errors=True)
-    return {"changed": True, "state": "removed", "msg": "the limit is released, all is removed"}
-
-
-def check_config(place, release):
-    """Have a release judge its own configuration."""
-    run_agent(place, release, 30, "check-config", "config.json")
-
-
-def run_agent(place, release, seconds, *arguments):
-    """Run a release's own program; its last line is the fault."""
-    directory = place.release(release)
-    program = os.path.join(directory, "export-limiter")
+def run_program(directory, seconds, *arguments):
+    """Run a release's own program and return what it prints; its last line is the fault."""
     try:
-        done = subprocess.run(
-            [program, *arguments],
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=seconds,
-        )
+        code, told = run("./export-limiter", *arguments, cwd=directory, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise FaultError("%s took longer than %d s" % (arguments[0], seconds)) from None
-    if done.returncode:
-        lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-        raise FaultError("%s: %s" % (arguments[0], lines[-1] if lines else done.returncode))
+    if code:
+        raise FaultError("%s: %s" % (arguments[0], (told.strip().splitlines() or [code])[-1]))
+    return told
 
 
 # The detached worker
@@ -350,59 +382,53 @@ def in_worker(place, request, work, seconds):
     A repeat of a request, as ssh sends it after a lost link, gets the first verdict.
     """
     verdict = place.at("run/%s/verdicts/%s" % (NAME, request["id"]))
-    reader, writer = os.pipe()
+    signal.alarm(seconds + WORK_S)
     child = os.fork()
     if not child:
-        _detach(reader)
-        reply = _work(place, request, work, seconds, verdict)
-        if reply:
-            os.write(writer, json.dumps(reply).encode())
+        _detach()
+        _work(place, request, work, seconds, verdict)
         os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    signal.alarm(seconds + WORK_S)
-    with os.fdopen(reader, "rb") as pipe:
-        reply = pipe.read()
-    while not reply:
+    ended = False
+    while True:
+        ended = ended or os.waitpid(child, os.WNOHANG)[0] == child
         reply = read(verdict)
-        if not reply and place.holder() is None:
+        if reply:
+            return json.loads(reply)
+        if ended and place.holder() != request["id"]:
             raise FaultError("the worker was killed: the device goes back when its service starts")
-        time.sleep(0.2)
-    return json.loads(reply)
+        time.sleep(0.1)
 
 
-def _detach(reader):
-    """Become a process without a terminal, a parent or the link's descriptors."""
+def _detach():
+    """Become a process without a terminal and without the link's descriptors."""
     os.setsid()
-    if os.fork():
-        os._exit(0)
-    os.close(reader)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    os.chdir("/")
     os.nice(10)
 
 
 def _work(place, request, work, seconds, verdict):
-    """The verdict; ``None`` where another worker is at the same request."""
+    """Leave a verdict, unless there is one or another worker is at this very request."""
     signal.alarm(seconds)
     try:
-        holder = place.lock(request["id"])
-        if holder == request["id"]:
-            return None
-        if holder is not None:
-            raise FaultError("another activation is at work on this device")
         if request.get("portal_id") not in ("", None, place.portal_id()):
             raise FaultError("this is %s, not %s" % (place.portal_id(), request["portal_id"]))
-        reply = json.loads(read(verdict) or "null") or work(place, request)
+        holder = place.lock(request["id"])
+        if os.path.exists(verdict) or holder == request["id"]:
+            return
+        if holder is not None:
+            raise FaultError("another activation is at work on this device")
+        reply = work(place, request)
     except Exception as error:
         reply = described(error)
     signal.alarm(0)
-    if os.path.isdir(place.at("run/" + NAME)):
-        os.makedirs(os.path.dirname(verdict), exist_ok=True)
-        put(verdict, json.dumps(reply))
-    return reply
+    directory = os.path.dirname(verdict)
+    os.makedirs(directory, exist_ok=True)
+    for old in sorted(os.listdir(directory), key=lambda n: os.stat(directory + "/" + n).st_mtime):
+        if len(os.listdir(directory)) >= KEPT:
+            os.unlink(os.path.join(directory, old))
+    put(verdict, json.dumps(reply))
 
 
 # Where things are
@@ -414,7 +440,10 @@ class Place:
     def __init__(self, root=""):
         self.root = root
         self.base = self.at("data/" + NAME)
-        self.service = Daemontools(self)
+        # Venus OS never has systemd; a host built to run its programs may.
+        own_build = not os.path.exists(self.at("opt/victronenergy"))
+        systemd = own_build and os.path.isdir(self.at("run/systemd/system"))
+        self.service = Systemd(self) if systemd else Daemontools(self)
         self._lock = None
 
     def at(self, path):
@@ -425,9 +454,9 @@ class Place:
         """A path of the installation."""
         return os.path.join(self.base, name)
 
-    def release(self, ident, path=""):
+    def release(self, ident, *path):
         """A release's directory, or a file in it."""
-        return os.path.join(self.base, "releases", ident, path).rstrip("/")
+        return os.path.join(self.base, "releases", ident, *path)
 
     def current(self):
         """The id of the release that runs, or ``None``."""
@@ -442,12 +471,12 @@ class Place:
 
     def note(self, name, ident):
         """Append an id to a list, which stays bounded."""
-        ids = [known for known in self.listed(name) if known != ident][1 - KEPT_IDS :]
+        ids = [known for known in self.listed(name) if known != ident][1 - KEPT :]
         put(self.of(name), "".join(known + "\n" for known in [*ids, ident]))
 
     def portal_id(self):
         """The VRM portal id by which a site is known."""
-        return read(self.at("data/venus/unique-id")).strip() or None
+        return read(self.at("data/venus/unique-id")).strip()
 
     def status(self):
         """What the agent last said of itself, or ``None``."""
@@ -456,12 +485,24 @@ class Place:
         except ValueError:
             return None
 
-    def link(self, target, path):
-        """Make a symbolic link, durably and at once."""
-        forget(path + ".new")
-        os.symlink(target, path + ".new")
-        os.replace(path + ".new", path)
-        sync(os.path.dirname(path))
+    def free_kb(self):
+        """What is free for us on /data."""
+        about = os.statvfs(self.at("data"))
+        return about.f_bavail * about.f_frsize // 1024
+
+    def foreign(self):
+        """What lies in our directory and is not ours."""
+        if not os.path.isdir(self.base):
+            return []
+        return sorted(set(os.listdir(self.base)) - OURS - OF_AGENT)
+
+    def link(self, target, name):
+        """Point a symbolic link elsewhere, durably and in one step."""
+        new = self.of(name + ".new")
+        forget(new)
+        os.symlink(target, new)
+        os.replace(new, self.of(name))
+        sync(self.base)
 
     def lock(self, request):
         """Take the lock for a request, or say for which request it is held."""
@@ -470,8 +511,7 @@ class Place:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return read(self.of("lock")) or "unknown"
-        os.ftruncate(self._lock, 0)
+            return read(self.of("lock"))
         os.pwrite(self._lock, request.encode(), 0)
         return None
 
@@ -481,7 +521,7 @@ class Place:
             with open(self.of("lock")) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return read(self.of("lock")) or "unknown"
+            return read(self.of("lock"))
         except FileNotFoundError:
             pass
         return None
@@ -489,46 +529,39 @@ class Place:
     def stage(self, commit, files, config):
         """Write a release beside the others, durably; return its id."""
         ident = "%s-%s" % (commit, digest(config)[:12])
-        beside = self.release(".new")
+        beside, place = self.release(".new"), self.release(ident)
         shutil.rmtree(beside, ignore_errors=True)
-        for path in files:
-            if not PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(path.split("/")):
-                raise FaultError("%r is a path that is never deployed" % path)
-        for path, text in sorted(dict(files, **beside_manifest(files, config)).items()):
-            target = os.path.join(beside, path)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            write(target, text, mode_of(path))
-        for directory, _, _ in os.walk(beside, topdown=False):
-            sync(directory)
+        fill(beside, dict(files, **{"MANIFEST": manifest(files), "config.json": config}))
         verified(beside, ident)
-        if os.path.lexists(self.release(ident)):
-            exchange(beside, self.release(ident))
+        if os.path.lexists(place):
+            exchange(beside, place)
             shutil.rmtree(beside)
         else:
-            os.rename(beside, self.release(ident))
+            os.rename(beside, place)
         sync(self.of("releases"))
         return ident
 
     def prune(self):
         """Keep what runs, what to go back to, and the last one that failed."""
-        current = self.current()
-        others = [ident for ident in self.listed("confirmed") if ident != current]
+        others = [ident for ident in self.listed("confirmed") if ident != self.current()]
         undecided = json.loads(read(self.of("pending")) or "{}")
-        kept = {current, *others[-1:], *self.listed("failed")[-1:], *undecided.values()}
-        for ident in os.listdir(self.of("releases")):
-            if ident not in kept:
-                shutil.rmtree(self.release(ident), ignore_errors=True)
+        kept = {self.current(), *others[-1:], *self.listed("failed")[-1:], *undecided.values()}
+        bytecode = self.at("run/%s/pyc%s" % (NAME, self.of("releases")))
+        for directory in (self.of("releases"), bytecode):
+            for ident in os.listdir(directory) if os.path.isdir(directory) else ():
+                if ident not in kept:
+                    shutil.rmtree(os.path.join(directory, ident), ignore_errors=True)
 
-    def boot_state(self):
-        """Whether the agent is started at boot, in one word or two."""
-        lines = read(self.at("data/rc.local")).split("\n")
-        if BOOT_LINE in lines:
-            return "ours" if os.access(self.at("data/rc.local"), os.X_OK) else "not executable"
-        return "disabled" if os.path.exists(self.at("data/rc.local.disabled")) else "absent"
+    def boot_line(self):
+        """Whether rc.local starts the agent at boot, in one word or two."""
+        path = self.at("data/rc.local")
+        if BOOT_LINE in read_bytes(path).split(b"\n"):
+            return "ours" if os.access(path, os.X_OK) else "not executable"
+        return "disabled" if os.path.exists(path + ".disabled") else "absent"
 
     def add_boot_line(self):
         """One line after the shebang of rc.local; every other byte stays."""
-        if self.boot_state() in ("ours", "disabled"):
+        if self.boot_line() in ("ours", "disabled"):
             return  # a user or Victron's support disabled it: reported, never undone
         path = os.path.realpath(self.at("data/rc.local"))
         before, mode = b"#!/bin/sh\n", 0o755
@@ -537,33 +570,31 @@ class Place:
             put(self.of("rc.local.before"), "%o" % mode)
         else:
             put(self.of("rc.local.before"), "absent")
-        line = BOOT_LINE.encode()
-        if line not in before.split(b"\n"):
-            shebang, newline, rest = before.partition(b"\n")
-            if not before.startswith(b"#!"):
-                before = line + b"\n" + before
-            elif newline:
-                before = shebang + newline + line + b"\n" + rest
-            else:
-                before = shebang + b"\n" + line
-        put(path, before, mode | 0o111)
+        shebang, newline, rest = before.partition(b"\n")
+        if BOOT_LINE in before.split(b"\n"):
+            after = before
+        elif not before.startswith(b"#!"):
+            after = BOOT_LINE + b"\n" + before
+        elif newline:
+            after = shebang + newline + BOOT_LINE + b"\n" + rest
+        else:
+            after = shebang + b"\n" + BOOT_LINE
+        put(path, after, mode | 0o111)
 
     def remove_boot_line(self):
         """Undo :meth:`add_boot_line` byte for byte."""
         path = os.path.realpath(self.at("data/rc.local"))
-        content, line = read_bytes(path), BOOT_LINE.encode()
-        if line not in content.split(b"\n"):
+        before = read_bytes(path)
+        if BOOT_LINE not in before.split(b"\n"):
             return
-        if line + b"\n" in content:
-            content = content.replace(line + b"\n", b"", 1)
-        else:
-            content = content.replace(b"\n" + line, b"", 1)
+        ended = BOOT_LINE + b"\n" in before
+        after = before.replace(BOOT_LINE + b"\n" if ended else b"\n" + BOOT_LINE, b"", 1)
         found = read(self.of("rc.local.before"))
-        if found == "absent" and content == b"#!/bin/sh\n":
+        if found == "absent" and after == b"#!/bin/sh\n":
             forget(path)
         else:
             mode = int(found, 8) if found not in ("", "absent") else os.stat(path).st_mode & 0o7777
-            put(path, content, mode)
+            put(path, after, mode)
 
 
 class Daemontools:
@@ -576,16 +607,20 @@ class Daemontools:
 
     def state(self):
         """Process id and seconds of uptime, both ``None`` when it is not up."""
-        told = re.search(r": up \(pid (\d+)\) (\d+) seconds", run("svstat", self.built))
+        told = re.search(r": up \(pid (\d+)\) (\d+) seconds", run("svstat", self.built)[1])
         return (int(told.group(1)), int(told.group(2))) if told else (None, None)
+
+    def boot(self):
+        """Whether it is started at boot."""
+        return self.place.boot_line()
 
     def restart(self):
         """Run ``current``, building the service where there is none."""
-        known = not call("svok", self.built)
+        known, before = self._known(), self.state()[0]
+        self.place.add_boot_line()
         run("sh", self.place.of("current/boot"), self.place.root)
-        if not eventually(lambda: not call("svok", self.built)):
+        if not eventually(self._known):
             raise FaultError("svscan did not take up the service in %d s" % RESTART_S)
-        before = self.state()[0]
         if not known or before is None:
             run("svc", "-u", self.built)
             return
@@ -596,15 +631,124 @@ class Daemontools:
     def remove(self):
         """Unlinked first, or svscan starts it again; its directory last."""
         forget(self.linked)
-        if os.path.isdir(self.built):
-            run("svc", "-dx", self.built, self.built + "/log")
-            if not eventually(lambda: call("svok", self.built)):
-                run("svc", "-k", self.built)
-                eventually(lambda: call("svok", self.built))
-            shutil.rmtree(self.built)
+        for stop in ("-dx", "-dxk"):
+            run("svc", stop, self.built, self.built + "/log")
+            if eventually(lambda: not self._known()):
+                break
+        shutil.rmtree(self.built, ignore_errors=True)
+
+    def _known(self):
+        return run("svok", self.built)[0] == 0
+
+
+class Systemd:
+    """The same service under systemd, on hosts that are no Venus OS."""
+
+    def __init__(self, place):
+        self.place = place
+        self.unit = place.at("etc/systemd/system/%s.service" % NAME)
+
+    def state(self):
+        """Process id and seconds of uptime, both ``None`` when it is not up."""
+        asked = "--property=MainPID,ExecMainStartTimestampMonotonic"
+        told = dict(re.findall(r"(\w+)=(\d+)", run("systemctl", "show", NAME, asked)[1]))
+        if int(told.get("MainPID", 0)) == 0:
+            return None, None
+        started_s = int(told["ExecMainStartTimestampMonotonic"]) / 1e6
+        return int(told["MainPID"]), time.monotonic() - started_s
+
+    def boot(self):
+        """Whether it is started at boot."""
+        return "ours" if run("systemctl", "is-enabled", NAME)[0] == 0 else "absent"
+
+    def restart(self):
+        """Run ``current``, installing the unit where it is another."""
+        put(self.unit, read(self.place.of("current/service/systemd.service")))
+        for command in (["daemon-reload"], ["enable", NAME], ["restart", NAME]):
+            code, told = run("systemctl", *command)
+            if code:
+                raise FaultError("systemctl %s: %s" % (command[0], told.strip()[-200:]))
+
+    def remove(self):
+        """Stop it and forget its unit."""
+        run("systemctl", "disable", "--now", NAME)
+        forget(self.unit)
+        run("systemctl", "daemon-reload")
+
+
+# Releases as files
+
+
+def fill(directory, files):
+    """Write files into a new directory, durably; a path that would leave it is refused."""
+    for path, text in files.items():
+        if not PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            raise FaultError("%r is a path that is never deployed" % path)
+        target = os.path.join(directory, path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        write(target, text, mode_of(path))
+    for each, _, _ in os.walk(directory, topdown=False):
+        sync(each)
+
+
+def files_in(directory):
+    """The paths that a MANIFEST lists, in C order; whatever is no file or directory is drift."""
+    found = []
+    for here, directories, names in os.walk(directory):
+        for path in (os.path.join(here, name) for name in directories + names):
+            kind = os.lstat(path).st_mode
+            if stat.S_ISREG(kind):
+                found.append(os.path.relpath(path, directory))
+            elif not stat.S_ISDIR(kind):
+                raise FaultError("%s is not a file" % os.path.relpath(path, directory))
+    return sorted(set(found) - BESIDE_MANIFEST)
+
+
+def verified(directory, ident):
+    """The sha256 of a release's MANIFEST, when every file is as it says and nothing is beside."""
+    files = {path: read_bytes(os.path.join(directory, path)) for path in files_in(directory)}
+    listing = read(os.path.join(directory, "MANIFEST"))
+    wanted = dict(line.split("  ", 1)[::-1] for line in listing.splitlines())
+    for path in sorted({*files, *wanted}):
+        if path not in files or path not in wanted or digest(files[path]) != wanted[path]:
+            word = "foreign" if path not in wanted else "changed" if path in files else "missing"
+            raise FaultError("%s is %s" % (path, word))
+        if stat.S_IMODE(os.stat(os.path.join(directory, path)).st_mode) != mode_of(path):
+            raise FaultError("%s has another mode" % path)
+    if manifest(files) != listing:
+        raise FaultError("MANIFEST is changed")
+    config = read_bytes(os.path.join(directory, "config.json"))
+    if digest(config)[:12] != ident.rpartition("-")[2]:
+        raise FaultError("config.json is changed")
+    return digest(listing)
+
+
+def manifest(files):
+    """``sha256sum -c`` form, in C order."""
+    return "".join("%s  %s\n" % (digest(files[path]), path) for path in sorted(files))
+
+
+def mode_of(path):
+    """Modes go by name."""
+    return 0o755 if os.path.basename(path) in EXECUTABLES else 0o644
+
+
+def canonical(config):
+    """A configuration's one text."""
+    return json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+
+def digest(content):
+    """Its sha256 in hexadecimal digits."""
+    return hashlib.sha256(as_bytes(content)).hexdigest()
 
 
 # Files and programs
+
+
+def as_bytes(content):
+    """Text as it stands in a file."""
+    return content if isinstance(content, bytes) else content.encode()
 
 
 def read_bytes(path):
@@ -624,7 +768,7 @@ def read(path):
 def write(path, content, mode=0o644):
     """Write a file and have it on the flash."""
     with open(path, "wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
+        file.write(as_bytes(content))
         file.flush()
         os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
@@ -659,79 +803,20 @@ def exchange(one, other):
         raise OSError(ctypes.get_errno(), "exchange", one)
 
 
-def digest(text):
-    """Its sha256 in hexadecimal digits."""
-    return hashlib.sha256(text if isinstance(text, bytes) else text.encode()).hexdigest()
-
-
-def canonical(config):
-    """A configuration's one text."""
-    return json.dumps(config, indent=2, sort_keys=True) + "\n"
-
-
-def mode_of(path):
-    """Modes go by name."""
-    return 0o755 if os.path.basename(path) in EXECUTABLES else 0o644
-
-
-def beside_manifest(files, config):
-    """The two files that are not in the MANIFEST."""
-    lines = ["%s  %s\n" % (digest(files[path]), path) for path in sorted(files)]
-    return {"MANIFEST": "".join(lines), "config.json": config}
-
-
-def listed_in(directory):
-    """The paths of a release's files, in C order; anything but files and directories is drift."""
-    found = []
-    for here, directories, names in os.walk(directory):
-        for name in directories + names:
-            path = os.path.join(here, name)
-            kind = os.lstat(path).st_mode
-            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-                raise FaultError("%s is not a file" % os.path.relpath(path, directory))
-            if stat.S_ISREG(kind):
-                found.append(os.path.relpath(path, directory))
-    return sorted(set(found) - set(BESIDE_MANIFEST))
-
-
-def verified(directory, ident):
-    """The sha256 of a release's MANIFEST, when every file is as it says and nothing is beside."""
-    files = {path: read_bytes(os.path.join(directory, path)) for path in listed_in(directory)}
-    listing = read(os.path.join(directory, "MANIFEST"))
-    config = read_bytes(os.path.join(directory, "config.json"))
-    wanted = dict(line.split("  ", 1)[::-1] for line in listing.splitlines())
-    for path in sorted(set(files) | set(wanted)):
-        if path not in files or path not in wanted or digest(files[path]) != wanted[path]:
-            word = "foreign" if path not in wanted else "changed" if path in files else "missing"
-            raise FaultError("%s is %s" % (path, word))
-        if stat.S_IMODE(os.stat(os.path.join(directory, path)).st_mode) != mode_of(path):
-            raise FaultError("%s has another mode" % path)
-    if beside_manifest(files, "")["MANIFEST"] != listing:
-        raise FaultError("MANIFEST is changed")
-    if digest(config)[:12] != ident.rpartition("-")[2]:
-        raise FaultError("config.json is changed")
-    return digest(listing)
-
-
-def free_kb(path):
-    """What is free for us in the file system of a path."""
-    about = os.statvfs(path)
-    return about.f_bavail * about.f_frsize // 1024
-
-
-def run(*command):
-    """The output of a short command, whatever its exit code; nothing where it does not exist."""
+def run(*command, cwd=None, timeout=30):
+    """The exit code of a program and what it printed; 127 where it does not exist."""
     try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ).stdout.decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-
-
-def call(*command):
-    """The exit code of a short command."""
-    return subprocess.call(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    except FileNotFoundError as error:
+        return 127, str(error)
+    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def eventually(holds, seconds=RESTART_S):

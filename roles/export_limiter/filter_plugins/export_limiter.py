@@ -1,7 +1,7 @@
-"""The roll-out's decisions as functions: preflight, plan, gate and report.
+"""The roll-out's decisions as functions: preflight, plan, gate and reports.
 
-Each takes ``hostvars`` and names of hosts. What the probe and the apply of a host replied stands in
-its ``__export_limiter_probe`` and ``__export_limiter_apply``.
+Each takes names of hosts and ``hostvars``. What a host replied to the probe stands in its
+``__export_limiter_probe``, what it replied to being changed in ``__export_limiter_apply``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
+from ansible.errors import AnsibleFilterError
+
 ROLE = Path(__file__).resolve().parent.parent
 FAILED = ("rolled back", "failed")
+PIN = ("repository", "commit", "sha256", "allowed_signers")
+STATUS = ("enforceable", "method", "binding", "cap_w", "measured_w", "limits", "version")
+BOOT_AS_WANTED = ("ours", "disabled")  # disabled by a user or by Victron's support: reported only
+SETTLED_S = 20  # a status of another process is no drift while the agent just starts
 
 
 class FilterModule:
@@ -22,79 +28,54 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Name the filters."""
-        return {
-            "export_limiter_preflight": preflight,
-            "export_limiter_plan": plan,
-            "export_limiter_gate": gate,
-            "export_limiter_report": report,
-            "export_limiter_status": status,
-            "export_limiter_table": table,
-        }
+        public = (preflight, releases, plan, gate, report, status, check, table)
+        return {f"export_limiter_{function.__name__}": function for function in public}
 
 
-def preflight(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    """Every fault that forbids touching any device, and the releases by commit, packed."""
-    hosts, faults, releases = list(hosts), [], {}
-    probes = {host: hostvars[host]["__export_limiter_probe"] for host in hosts}
-    for host, probe in probes.items():
-        faults += [f"{host}: {fault}" for fault in probe["site"]["faults"] + device_faults(probe)]
-    faults += _shared_portal_ids(probes)
-    if not faults:
-        for group in _by_pin(probes).values():
-            packed, found = _judged({host: probes[host]["site"] for host in group})
-            faults += found
-            releases.update(packed)
-    return {"faults": faults, "releases": releases}
-
-
-def device_faults(probe: Mapping[str, Any]) -> list[str]:
-    """Why this device must not be touched, as it was found; offline is no fault."""
-    if probe.get("unreachable"):
-        return [] if probe["msg"].startswith("offline") else [probe["msg"]]
-    if probe.get("fault"):
-        return [probe["fault"]]
-    settings = probe["site"]["settings"]
-    expected = settings.get("portal_id")
-    faults = []
-    if expected and probe["portal_id"] != expected:
-        faults.append(
-            f"export_limiter_portal_id: the device is {probe['portal_id']}, allowed: {expected}"
-        )
-    if probe["first_version"]:
-        faults.append(
-            "/data/dbus-limit of the first versions is there and two limiters fight; remove it:"
-            " systemctl disable --now dbus-limit; rm -r /data/dbus-limit"
-        )
+def preflight(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
+    """Every fault that forbids touching any device: of the inventory, the release, a device."""
+    probes = _probes(hosts, hostvars)
+    faults = [f"{host}: {fault}" for host, probe in probes.items() for fault in _own_faults(probe)]
+    faults += _shared_portal_ids(probes) + _too_many_offline(probes)
+    if faults:
+        return faults
+    pin, site_config = load("pin"), load("site_config")
+    for group in _by_pin(probes).values():
+        try:
+            release = _built(probes[group[0]]["site"]["settings"])
+        except pin.PinError as error:
+            faults.append(f"{', '.join(group)}: {error}")
+            continue
+        with tempfile.TemporaryDirectory() as directory:
+            pin.write_tree(release, Path(directory))
+            configs = {host: probes[host]["site"]["config"] for host in group}
+            faults += site_config.check(Path(directory), configs)
+        faults += [fault for host in group for fault in _older(host, probes[host], release)]
     return faults
 
 
-def converged(probe: Mapping[str, Any]) -> bool:
-    """Whether the device has exactly what the inventory wants, confirmed, running and at boot."""
-    if probe.get("unreachable") or probe.get("fault") or probe["site"]["faults"]:
-        return False
-    site = probe["site"]
-    return (
-        probe["current"] == release_id(site)
-        and probe["sha256"] == site["settings"]["sha256"]
-        and probe["confirmed"] == [probe["current"]]
-        and not probe["undecided"]
-        and probe["boot"] in ("ours", "disabled")
-        and probe["pid"] is not None
-    )
+def releases(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, str]:
+    """The verified releases that these hosts are pinned to, packed, by commit."""
+    pin, found = load("pin"), {}
+    probes = _probes(hosts, hostvars)
+    for group in _by_pin(probes).values():
+        try:
+            release = _built(probes[group[0]]["site"]["settings"])
+        except pin.PinError as error:
+            raise AnsibleFilterError(f"{', '.join(group)}: {error}") from None
+        found[release.commit] = pin.pack(release)
+    return found
 
 
-def release_id(site: Mapping[str, Any]) -> str:
-    """The name of the release that the inventory wants: commit and configuration."""
-    digest = hashlib.sha256(site["config"].encode()).hexdigest()
-    return f"{site['settings']['commit']}-{digest[:12]}"
-
-
-def plan(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
+def plan(hosts: Iterable[str], hostvars: Mapping[str, Any], verb: str = "apply") -> dict[str, Any]:
     """Who is to be changed, in which order and in waves of which size."""
-    hosts = list(hosts)
-    probes = {host: hostvars[host]["__export_limiter_probe"] for host in hosts}
-    todo = [h for h in hosts if not probes[h].get("unreachable") and not converged(probes[h])]
-    settings = probes[hosts[0]]["site"]["settings"] if hosts else {}
+    probes = _probes(hosts, hostvars)
+    reached = {host: probe for host, probe in probes.items() if not _not_reached(probe)}
+    if verb == "apply":
+        todo = [host for host, probe in reached.items() if drifts(probe)]
+    else:
+        todo = [host for host, probe in reached.items() if probe["installed"]]
+    settings = next(iter(probes.values()))["site"]["settings"] if probes else {}
     canaries = [host for host in todo if host in settings.get("canaries", [])]
     order = canaries + [host for host in todo if host not in canaries]
     return {"order": order, "waves": wave_sizes(settings.get("waves", []), len(order))}
@@ -118,46 +99,177 @@ def gate(hosts: Iterable[str], hostvars: Mapping[str, Any], max_failures: int) -
 def report(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every device in exactly one state, with a reason in words."""
     rows = []
-    for host in hosts:
-        probe, reply = hostvars[host]["__export_limiter_probe"], _applied(hostvars, host)
+    for host, probe in _probes(hosts, hostvars).items():
+        reply = _applied(hostvars, host)
         if reply is not None:
-            state, told = reply["state"], reply["msg"]
-        elif probe.get("unreachable"):
-            state, told = "pending", probe["msg"]
-        elif converged(probe):
-            state, told = "converged", ""
+            state, reason = reply["state"], reply["msg"]
+        elif _not_reached(probe):
+            state, reason = "pending", _not_reached(probe)
         else:
-            state, told = "not tried", probe.get("msg", "")
-        rows.append({"host": str(host), "state": state, "reason": str(told)})
+            found = drifts(probe)
+            state, reason = "not tried" if found else "converged", "; ".join(found)
+        rows.append({"host": host, "state": state, "reason": str(reason)})
     return rows
 
 
 def status(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each device says of itself."""
     rows = []
-    for host in hosts:
-        probe = hostvars[host]["__export_limiter_probe"]
+    for host, probe in _probes(hosts, hostvars).items():
         told = probe.get("status") or {}
-        state = told.get("state") if probe.get("pid") else "stopped"
-        if not probe.get("installed"):
+        state, reason = told.get("state"), told.get("reason")
+        if _not_reached(probe):
+            state, reason = "not reached", _not_reached(probe)
+        elif not probe["current"]:
             state = "not installed"
-        fault = probe.get("msg") or probe.get("fault")
-        row = {
-            "host": str(host),
-            "state": "not reached" if fault else state,
-            "reason": fault or told.get("reason"),
-            "release": probe.get("current"),
-        }
-        keys = ("enforceable", "method", "binding", "cap_w", "measured_w", "limits", "version")
-        rows.append({**row, **{key: told.get(key) for key in keys}})
+        elif probe["pid"] is None:
+            state = "stopped"
+        row = {"host": host, "state": state, "reason": reason, "release": probe.get("current")}
+        rows.append({**row, **{key: told.get(key) for key in STATUS}})
     return rows
 
 
-def table(rows: list[dict[str, Any]], columns: list[str]) -> list[str]:
+def check(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    """Where each device differs from the inventory, and how many do."""
+    rows = []
+    for host, probe in _probes(hosts, hostvars).items():
+        told = _not_reached(probe)
+        found = [] if told else [*probe["site"]["faults"], *drifts(probe)]
+        state = "not reached" if told else "drift" if found else "as wanted"
+        rows.append({"host": host, "state": state, "reason": told or "; ".join(found)})
+    counts = {
+        state: sum(row["state"] == state for row in rows)
+        for state in ("as wanted", "drift", "not reached")
+    }
+    return {"counts": counts, "devices": rows}
+
+
+def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
     """Rows as aligned lines for people, headed by the names of the columns."""
     lines = [columns] + [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*lines)]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def drifts(probe: Mapping[str, Any]) -> list[str]:
+    """In what a device differs from exactly what the inventory wants, confirmed and running."""
+    settings = probe["site"]["settings"]
+    if not probe["current"]:
+        return ["nothing is installed"]
+    other_sha256 = not probe["drift"] and probe["sha256"] != settings.get("sha256")
+    stranger = (probe["uptime_s"] or 0) > SETTLED_S and (
+        (probe["status"] or {}).get("pid") != probe["pid"]
+    )
+    found = {
+        f"release: {probe['current']} runs": probe["current"] != release_id(probe["site"]),
+        f"code: {probe['drift']}": probe["drift"],
+        f"code: its sha256 is {probe['sha256']}": other_sha256,
+        "release: never confirmed": probe["confirmed"] != probe["current"],
+        "release: its activation was left undecided": probe["undecided"] and not probe["busy"],
+        f"boot line: {probe['boot']}": probe["boot"] not in BOOT_AS_WANTED,
+        "service: down": probe["pid"] is None,
+        "service: no status of the process that runs": stranger,
+        f"foreign files: {', '.join(probe['foreign'])}": probe["foreign"],
+    }
+    return [drift for drift, there in found.items() if there]
+
+
+def release_id(site: Mapping[str, Any]) -> str:
+    """The name of the release that the inventory wants: commit and configuration."""
+    digest = hashlib.sha256(site["config"].encode()).hexdigest()
+    return f"{site['settings'].get('commit')}-{digest[:12]}"
+
+
+def _probes(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(host): hostvars[host]["__export_limiter_probe"] for host in hosts}
+
+
+def _not_reached(probe: Mapping[str, Any]) -> str:
+    """Why there is nothing known of a device, or nothing."""
+    return str(probe["msg"] if probe.get("unreachable") else probe.get("fault", ""))
+
+
+def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
+    """The verdict of a device that was tried; one that gave none failed."""
+    reply = hostvars[host].get("__export_limiter_apply")
+    if reply is None or reply.get("skipped"):
+        return None
+    if reply.get("state"):
+        return reply
+    told = str(reply.get("msg", "")).splitlines() or ["nothing was said"]
+    return {"state": "failed", "msg": f"no verdict, the device decides by itself: {told[0]}"}
+
+
+def _own_faults(probe: Mapping[str, Any]) -> list[str]:
+    """Faults of one site: of its variables, then of the device; offline is none."""
+    faults = list(probe["site"]["faults"])
+    told, expected = _not_reached(probe), probe["site"]["settings"].get("portal_id")
+    if told:
+        return faults + ([] if told.startswith("offline") else [told])
+    if expected and probe["portal_id"] != expected:
+        found = probe["portal_id"] or "unknown"
+        faults.append(f"export_limiter_portal_id: this device is {found}, allowed: {expected}")
+    if probe["first_version"]:
+        faults.append(
+            "/data/dbus-limit: a limiter of the first versions is installed, and two would fight;"
+            " remove it: systemctl disable --now dbus-limit; rm -r /data/dbus-limit"
+        )
+    return faults
+
+
+def _shared_portal_ids(probes: Mapping[str, Any]) -> list[str]:
+    by_id: dict[str, list[str]] = {}
+    for host, probe in probes.items():
+        by_id.setdefault(probe["site"]["settings"].get("portal_id", ""), []).append(host)
+    return [
+        f"{', '.join(hosts)}: export_limiter_portal_id: {shared} is given to each of them,"
+        " allowed: one site each"
+        for shared, hosts in by_id.items()
+        if shared and len(hosts) > 1
+    ]
+
+
+def _too_many_offline(probes: Mapping[str, Any]) -> list[str]:
+    offline = [host for host, probe in probes.items() if probe.get("unreachable")]
+    allowed = min(
+        (p["site"]["settings"].get("max_offline", math.inf) for p in probes.values()),
+        default=math.inf,
+    )
+    if len(offline) <= allowed:
+        return []
+    told = f"export_limiter_max_offline: {len(offline)} are offline, allowed: {allowed}"
+    return [f"{', '.join(offline)}: {told}"]
+
+
+def _older(host: str, probe: Mapping[str, Any], release: Any) -> list[str]:
+    """A fault where the device already has a later version, unless that is asked for."""
+    here, there = release.files.get("VERSION", "").strip(), probe.get("version") or ""
+    if probe["site"]["settings"]["allow_older"] or _number(here) >= _number(there):
+        return []
+    told = f"commit {release.commit} is version {here}, the device has {there}"
+    return [f"{host}: {told}; allowed: the same or later, or export_limiter_allow_older"]
+
+
+def _number(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
+def _by_pin(probes: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
+    """Hosts by where their release comes from: a part of a fleet may stay on another commit."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for host, probe in probes.items():
+        settings = probe["site"]["settings"]
+        groups.setdefault(tuple(settings.get(key, "") for key in PIN), []).append(host)
+    return groups
+
+
+def _built(settings: Mapping[str, Any]) -> Any:
+    """The release that a site is pinned to, verified; raises PinError."""
+    pin = load("pin")
+    commit, sha256 = settings.get("commit", ""), settings.get("sha256", "")
+    release = pin.build(settings["repository"], commit, settings["allowed_signers"] or None)
+    pin.verify(release, sha256)
+    return release
 
 
 def _cell(value: Any) -> str:
@@ -168,61 +280,14 @@ def _cell(value: Any) -> str:
     return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
-def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
-    """The verdict of a device that was tried; one that gave none failed."""
-    reply = hostvars[host].get("__export_limiter_apply")
-    if reply is None:
-        return None
-    if reply.get("state"):
-        return reply
-    told = str(reply.get("msg", "no verdict")).splitlines()
-    return {"state": "failed", "msg": f"no verdict, the device decides by itself: {told[0]}"}
-
-
-def _shared_portal_ids(probes: Mapping[str, Any]) -> list[str]:
-    by_id: dict[str, list[str]] = {}
-    for host, probe in probes.items():
-        by_id.setdefault(probe["site"]["settings"].get("portal_id", ""), []).append(host)
-    return [
-        f"{', '.join(hosts)}: export_limiter_portal_id: {portal_id} is given to all of them,"
-        " allowed: one site each"
-        for portal_id, hosts in by_id.items()
-        if portal_id and len(hosts) > 1
-    ]
-
-
-def _by_pin(probes: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
-    """Hosts by where their release comes from: a part of a fleet may stay on another commit."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for host, probe in probes.items():
-        settings = probe["site"]["settings"]
-        key = tuple(settings[k] for k in ("repository", "commit", "sha256", "allowed_signers"))
-        groups.setdefault(key, []).append(host)
-    return groups
-
-
-def _judged(sites: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
-    """The one release of these sites, and what its own agent says of their configurations."""
-    pin, site_config = load("pin"), load("site_config")
-    settings = next(iter(sites.values()))["settings"]
-    try:
-        release = pin.build(
-            settings["repository"], settings["commit"], settings["allowed_signers"] or None
-        )
-        pin.verify(release, settings["sha256"])
-    except pin.PinError as error:
-        return {}, [f"{', '.join(sites)}: {error}"]
-    with tempfile.TemporaryDirectory() as directory:
-        pin.write_tree(release, Path(directory))
-        found = site_config.check(Path(directory), {h: s["config"] for h, s in sites.items()})
-    return {release.commit: pin.pack(release)}, found
+MODULES: dict[str, Any] = {}
 
 
 def load(name: str) -> Any:
-    """A module of the role's controller/ directory: a plugin can't import by name."""
-    spec = importlib.util.spec_from_file_location(
-        f"export_limiter_{name}", ROLE / "controller" / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """A module of the role's controller/ directory, once: a plugin can't import by name."""
+    if name not in MODULES:
+        file = ROLE / "controller" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(f"export_limiter_{name}", file)
+        MODULES[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(MODULES[name])
+    return MODULES[name]
