@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from gx import fleet as fleet_module
 from gx.device import DeviceSpec
+from gx.disk import Disk
 from gx.fleet import Fleet
-from gx.namespaces import loop_devices
+from gx.namespaces import SimulationError, loop_devices
 from gx.profiles import PROFILES
 from gx.waiting import wait_until
 
@@ -122,6 +123,21 @@ def test_data_has_a_size_of_its_own(make_device):
 
     assert "No space left on device" in full.stderr
     assert device.run("hostname").stdout == "ccgx\n"
+
+
+def test_data_is_kept_in_memory_where_loop_devices_are_not_permitted(make_device, monkeypatch):
+    def refuse(disk):
+        raise SimulationError("no loop device")
+
+    monkeypatch.setattr(Disk, "_mount", refuse)
+    device = make_device(data_mb=32)
+    device.run("echo kept >/data/mark")
+
+    device.power_cut()
+    device.start()
+
+    assert device.run("cat /data/mark").stdout == "kept\n"
+    assert device.run("df /data | awk 'NR == 2 { print $2 }'").stdout == "32768\n"
 
 
 def test_anyone_may_own_a_name_on_the_system_bus(device):

@@ -86,11 +86,16 @@ class Fleet:
 
     def add(self, spec: DeviceSpec) -> Device:
         """Make one more device and turn it on."""
-        device = self._place(spec)
-        self._create(device)
-        self._publish()
-        device.start()
-        return device
+        return self.add_all([spec])[0]
+
+    def add_all(self, specs: Iterable[DeviceSpec]) -> list[Device]:
+        """Make more devices and turn them on, some at a time."""
+        devices = [self._place(spec) for spec in specs]
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(self._create, devices))
+            self._publish()
+            list(pool.map(Device.start, devices))
+        return devices
 
     def remove(self, device: Device) -> None:
         """Turn a device off and forget it."""
@@ -145,11 +150,7 @@ class Fleet:
         (self.workdir / "devices").mkdir()
         rootfs.build(self.workdir / "base", self.namespaces)
         self._authorized_key = inventory.make_login_key(self.workdir)
-        devices = [self._place(spec) for spec in specs]
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(self._create, devices))
-            self._publish()
-            list(pool.map(Device.start, devices))
+        self.add_all(specs)
 
     def _create(self, device: Device) -> None:
         device.create(self.workdir / "base", self._authorized_key)

@@ -43,7 +43,10 @@ def namespaces_permitted() -> str | None:
     if missing:
         packages = sorted({PROGRAMS[name] for name in missing})
         return f"missing {', '.join(missing)}: apt-get install {' '.join(packages)}"
-    probe = "mount -t proc proc /proc && mount -t tmpfs tmpfs /mnt && ip link add gx0 type bridge"
+    probe = (
+        "mount -t proc proc /proc; mount -t tmpfs tmpfs /mnt;"
+        "ip link add gx type bridge; ip link add gx1 type veth peer name gx2"
+    )
     made = subprocess.run(
         ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "sh", "-ec", probe],
         capture_output=True,
