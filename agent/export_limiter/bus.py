@@ -14,18 +14,13 @@ import dbus
 import dbus.lowlevel
 
 from export_limiter import victron
+from export_limiter.values import unwrap, wrap
 
 log = logging.getLogger(__name__)
 
 DAEMON = "org.freedesktop.DBus"
 DAEMON_PATH = "/org/freedesktop/DBus"
 SCAN_TIMEOUT_S = 5.0
-# Errors that say "there is no such path"; any other leaves open whether there is.
-ABSENT = (
-    "org.freedesktop.DBus.Error.UnknownObject",
-    "org.freedesktop.DBus.Error.UnknownMethod",
-    "org.freedesktop.DBus.Error.UnknownInterface",
-)
 
 
 class Listener(Protocol):
@@ -55,7 +50,8 @@ class Bus:
         self._guard = guard
         self._owners: Dict[str, str] = {}
         self._absent: Dict[str, Set[str]] = {}
-        self._signalled: Dict[str, Set[str]] = {}
+        self._scanned: Dict[str, bool] = {}
+        self._known: Dict[str, Dict[str, Any]] = {}  # of a service still being scanned
 
     def start(self) -> None:
         """Subscribe to services coming and going, then look at those that are there."""
@@ -102,17 +98,13 @@ class Bus:
 
         SetValue answers 0 for success; velib's 1 and 2, and localsettings' -1, are refusals.
         """
-        text = isinstance(value, str)
-        wrapped = (
-            dbus.String(value, variant_level=1) if text else dbus.Double(value, variant_level=1)
-        )
 
         def written(code: Any, error: Optional[str]) -> None:
             if error is not None:
                 done(error)
             elif code != 0:
                 done("SetValue returned %s" % code)
-            elif text:
+            elif isinstance(value, str):
                 done(None)
             else:
                 self._get(name, path, timeout_s, compare)
@@ -120,12 +112,16 @@ class Bus:
         def compare(now: Any, error: Optional[str]) -> None:
             if error is not None:
                 done(error)
+            elif now is None and value < 0:
+                done(None)  # some versions show "no limit" as no value
             elif not isinstance(now, (int, float)) or abs(now - value) > 1:
                 done("reads back as %s" % now)
             else:
                 done(None)
 
-        self._call(name, path, victron.BUS_ITEM, "SetValue", "v", (wrapped,), timeout_s, written)
+        self._call(
+            name, path, victron.BUS_ITEM, "SetValue", "v", (wrap(value),), timeout_s, written
+        )
 
     def rescan(self) -> None:
         """Ask again for paths that were absent: some are made later, with no signal."""
@@ -150,28 +146,36 @@ class Bus:
 
     def _on_owner(self, name: str, owner: str) -> None:
         if self._owners.pop(name, None) is not None:
-            self._listener.vanished(name)
+            if self._scanned.pop(name, False):
+                self._listener.vanished(name)
             self._absent.pop(name, None)
         if not owner:
             return
         self._owners[name] = owner
-        self._signalled[name] = set()
-        self._listener.appeared(name)
+        self._scanned[name] = False
+        self._known[name] = {}
         # The daemon takes a well-known name here, so one rule outlives every change of owner.
         self._match("type='signal',sender='%s',interface='%s'" % (name, victron.BUS_ITEM))
         self._scan(name, victron.WATCHED[victron.service_class(name)])
 
     def _scan(self, name: str, paths: Sequence[str]) -> None:
-        owner = self._owners.get(name)
+        """Ask for paths one by one; a service is shown to the listener once all have answered."""
+        owner = self._owners[name]
+        waiting = len(paths)
 
         def scanned(path: str, value: Any, error: Optional[str]) -> None:
-            if self._owners.get(name) != owner or path in self._signalled[name]:
+            nonlocal waiting
+            if self._owners.get(name) != owner:
                 return
-            if error is None:
-                self._absent.get(name, set()).discard(path)
-                self._listener.learned(name, {path: value})
-            elif error in ABSENT or error.startswith("org.freedesktop.DBus.Error.NoReply"):
+            waiting -= 1
+            if error is not None:
                 self._absent.setdefault(name, set()).add(path)
+            elif path not in self._known[name]:  # what a signal said is newer
+                self._on_values(owner, {path: value})
+            if not waiting and not self._scanned[name]:
+                self._scanned[name] = True
+                self._listener.appeared(name)
+                self._listener.learned(name, self._known[name])
 
         for path in paths:
             self._get(name, path, SCAN_TIMEOUT_S, functools.partial(scanned, path))
@@ -190,13 +194,13 @@ class Bus:
         elif member == "ItemsChanged" and message.get_interface() == victron.BUS_ITEM:
             items = message.get_args_list()[0]
             changed = {
-                str(path): _unwrap(item["Value"]) for path, item in items.items() if "Value" in item
+                str(path): unwrap(item["Value"]) for path, item in items.items() if "Value" in item
             }
             self._on_values(message.get_sender(), changed)
         elif member == "PropertiesChanged" and message.get_interface() == victron.BUS_ITEM:
             properties = message.get_args_list()[0]
             if "Value" in properties:
-                value = _unwrap(properties["Value"])
+                value = unwrap(properties["Value"])
                 self._on_values(message.get_sender(), {str(message.get_path()): value})
         return int(dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED)
 
@@ -206,16 +210,17 @@ class Bus:
                 continue
             watched = victron.WATCHED[victron.service_class(name)]
             mine = {path: value for path, value in values.items() if path in watched}
-            if mine:
-                self._signalled[name].update(mine)
-                self._absent.get(name, set()).difference_update(mine)
+            self._absent.get(name, set()).difference_update(mine)
+            if self._scanned[name]:
                 self._listener.learned(name, mine)
+            else:
+                self._known[name].update(mine)
 
     def _get(
         self, name: str, path: str, timeout_s: float, done: Callable[[Any, Optional[str]], None]
     ) -> None:
         def got(value: Any, error: Optional[str]) -> None:
-            done(None if error else _unwrap(value), error)
+            done(None if error else unwrap(value), error)
 
         self._call(name, path, victron.BUS_ITEM, "GetValue", "", (), timeout_s, got)
 
@@ -251,21 +256,6 @@ class Bus:
 def _error_text(error: Any) -> str:
     name = getattr(error, "get_dbus_name", lambda: None)()
     return str(name or error)
-
-
-def _unwrap(value: Any) -> Any:
-    """A plain Python value. Victron's "no value" is an empty array of integers."""
-    if isinstance(value, (dbus.Array, dbus.ByteArray)):
-        return [_unwrap(item) for item in value] or None
-    if isinstance(value, dbus.Boolean):
-        return bool(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, str):
-        return str(value)
-    return None
 
 
 def connect(bus: str) -> Any:

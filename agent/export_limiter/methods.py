@@ -29,13 +29,18 @@ class ControlPoint(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a method can do now. ``refreshable``: keep our cap there although it can't act yet."""
+    """What a method can do now.
+
+    ``refreshable``: keep our cap there although it can't act yet. Not ``readable``: the bus does
+    not say what is needed for a verdict.
+    """
 
     method: str
     point: Optional[ControlPoint]
     enforceable: bool
     refreshable: bool
     reason: str
+    readable: bool = True
 
 
 class Methods:
@@ -50,13 +55,22 @@ class Methods:
         """Every configured method, in order."""
         return [self._verdict(name, site, now) for name in self._names]
 
-    def choose(self, site: Site, now: float) -> Verdict:
-        """The first that can act; else one whose cap is worth keeping; else the last refusal."""
+    def choose(self, site: Site, now: float, last: Optional[Verdict] = None) -> Verdict:
+        """The first that can act; else one whose cap is worth keeping; else the last refusal.
+
+        The ``last`` verdict stands while what it rested on can't be read: an inverter that loses
+        its name for a second takes no cap away.
+        """
         verdicts = self.verdicts(site, now)
-        for wanted in ("enforceable", "refreshable"):
-            for verdict in verdicts:
-                if getattr(verdict, wanted):
-                    return verdict
+        for verdict in verdicts:
+            if verdict.enforceable:
+                return verdict
+        stands = last and last.enforceable and last.method not in self._failed_now(now)
+        if last and stands and not all(verdict.readable for verdict in verdicts):
+            return last
+        for verdict in verdicts:
+            if verdict.refreshable:
+                return verdict
         return verdicts[-1]
 
     def fail(self, method: str, reason: str, now: float, until_restart: bool = False) -> None:
@@ -67,10 +81,13 @@ class Methods:
         """What failed belonged to a service that is gone: judge the new one afresh."""
         self._failed = {m: f for m, f in self._failed.items() if f[0] == math.inf}
 
+    def _failed_now(self, now: float) -> Dict[str, str]:
+        return {m: reason for m, (until, reason) in self._failed.items() if now < until}
+
     def _verdict(self, method: str, site: Site, now: float) -> Verdict:
-        until, reason = self._failed.get(method, (-math.inf, ""))
-        if now < until:
-            return Verdict(method, None, False, False, reason)
+        failed = self._failed_now(now)
+        if method in failed:
+            return Verdict(method, None, False, False, failed[method])
         if method in ("ess_override", "ess_setting"):
             return _ess_verdict(method, site)
         return _legacy_verdict(method, site, self._floor_w)
@@ -111,23 +128,19 @@ def limit_of(value: object) -> Optional[float]:
 
 
 def _ess_verdict(method: str, site: Site) -> Verdict:
-    point = ess_setting_point(site) if method == "ess_setting" else ess_override_point(site)
-    obstacle, refreshable = _ess_obstacle(site)
-    if point is None:
-        missing = (
-            "no hub4 service with overrides: ESS is not running"
-            if method == "ess_override"
-            else "no setting %s: ESS never ran here" % victron.SETTING_MAX_DISCHARGE
-        )
-        return Verdict(method, None, False, False, obstacle or missing)
-    if method == "ess_override":
-        holder = override_holder(site)
-        if holder:
-            return Verdict(method, point, False, False, "%s holds the override" % holder)
-    if obstacle:
-        keep = refreshable and not point.stored
-        return Verdict(method, point, False, keep, obstacle)
-    return Verdict(method, point, True, True, "")
+    override = method == "ess_override"
+    point = ess_override_point(site) if override else ess_setting_point(site)
+    obstacle = _ess_obstacle(site)
+    if obstacle is None and point is None:
+        missing = "hub4 has no overrides" if override else "ESS never ran here: no such setting"
+        obstacle = _Obstacle(missing)
+    holder = override_holder(site) if override else None
+    if holder and (obstacle is None or obstacle.refreshable):
+        obstacle = _Obstacle("%s holds the override" % holder)
+    if obstacle is None:
+        return Verdict(method, point, True, True, "")
+    keep = obstacle.refreshable and override and point is not None
+    return Verdict(method, point, False, keep, obstacle.reason, obstacle.readable)
 
 
 def override_holder(site: Site) -> Optional[str]:
@@ -138,30 +151,37 @@ def override_holder(site: Site) -> Optional[str]:
     return None
 
 
-def _ess_obstacle(site: Site) -> Tuple[str, bool]:
-    """Why ESS applies no limit now ('' if it does); whether a cap written now is of use later."""
+class _Obstacle(NamedTuple):
+    """Why ESS applies no limit now, and whether a cap written now is of use later."""
+
+    reason: str
+    refreshable: bool = False
+    readable: bool = True
+
+
+def _ess_obstacle(site: Site) -> Optional[_Obstacle]:
     main = site.main_inverter()
     if main is None:
         rs = " (a Multi RS is here: it can't be limited)" if site.names(victron.MULTI_RS) else ""
-        return "no inverter on the bus" + rs, False
+        return _Obstacle("no inverter on the bus" + rs, readable=False)
     if site.value(main, victron.ASSISTANT_ID) != victron.ESS_ASSISTANT:
-        return "the ESS assistant is not installed in %s" % main, False
+        return _Obstacle("the ESS assistant is not installed in %s" % main)
+    if not site.names(victron.HUB4):
+        return _Obstacle("ESS is not running: no hub4 service")
     mode = site.single(victron.SETTINGS, victron.SETTING_HUB4_MODE)
+    if mode is None:
+        return _Obstacle("the ESS mode can't be read", readable=False)
     if mode == victron.HUB4_MODE_EXTERNAL:
-        return "ESS is under external control (Hub4Mode 3)", False
+        return _Obstacle("ESS is under external control (Hub4Mode 3)")
     if mode not in victron.HUB4_MODES_ENFORCING:
-        return "ESS is in Hub4Mode %s, not 1 or 2" % ("unknown" if mode is None else mode), False
+        return _Obstacle("ESS is in Hub4Mode %s, not 1 or 2" % mode)
     state = site.single(victron.SETTINGS, victron.SETTING_BATTERYLIFE_STATE)
     if state == victron.BATTERYLIFE_KEEP_CHARGED:
-        return "ESS keeps the batteries charged: it applies no limit", True
+        return _Obstacle("ESS keeps the batteries charged: it applies no limit", True)
     grid = site.on_grid(main)
-    if not grid:
-        return (
-            "the AC input can't be read"
-            if grid is None
-            else "no grid on the AC input: the load decides"
-        ), True
-    return "", True
+    if grid is None:
+        return _Obstacle("the AC input can't be read", True, False)
+    return None if grid else _Obstacle("no grid on the AC input: the load decides", True)
 
 
 def _legacy_verdict(method: str, site: Site, floor_w: float) -> Verdict:

@@ -11,6 +11,7 @@ import dbus
 import dbus.service
 
 from export_limiter import victron
+from export_limiter.values import text_of, wrap
 
 MANDATORY = {
     "/Mgmt/ProcessName": "venus-export-limiter",
@@ -70,10 +71,10 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     def GetValue(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
         """One value, or the tree below a path."""
         if path in self._values:
-            return _wrap(self._values[path])
+            return wrap(self._values[path])
         below = self._below(path)
         return dbus.Dictionary(
-            {p: _wrap(v) for p, v in below.items()}, signature="sv", variant_level=1
+            {p: wrap(v) for p, v in below.items()}, signature="sv", variant_level=1
         )
 
     @dbus.service.method(  # type: ignore[untyped-decorator]
@@ -82,8 +83,8 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     def GetText(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
         """One value as text, or the tree below a path."""
         if path in self._values:
-            return _text(self._values[path])
-        texts = {p: _text(v) for p, v in self._below(path).items()}
+            return text_of(self._values[path])
+        texts = {p: text_of(v) for p, v in self._below(path).items()}
         return dbus.Dictionary(texts, signature="ss", variant_level=1)
 
     @dbus.service.method(  # type: ignore[untyped-decorator]
@@ -126,21 +127,4 @@ def _paths_of(status: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _item(value: Any) -> Any:
-    return dbus.Dictionary({"Value": _wrap(value), "Text": _text(value)}, signature="sv")
-
-
-def _wrap(value: Any) -> Any:
-    """A variant; Victron's "no value" is an empty array of integers."""
-    if value is None:
-        return dbus.Array([], signature="i", variant_level=1)
-    if isinstance(value, str):
-        return dbus.String(value, variant_level=1)
-    if isinstance(value, float):
-        return dbus.Double(value, variant_level=1)
-    return dbus.Int32(value, variant_level=1)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "---"
-    return "%.0f" % value if isinstance(value, float) else str(value)
+    return dbus.Dictionary({"Value": wrap(value), "Text": text_of(value)}, signature="sv")

@@ -119,7 +119,7 @@ class Service:
         now = self._clock()
         binding_w = self._limiter.cap_w if self._effect.confirmed else None
         self._measurement = self._measuring.measure(readings, binding_w, now)
-        self._verdict = verdict = self._methods.choose(self.site, now)
+        self._verdict = verdict = self._methods.choose(self.site, now, self._verdict)
         self._turn_to(verdict)
         self._notice_other_writers(verdict, now)
 

@@ -1,0 +1,38 @@
+"""Values as they travel on Venus OS' D-Bus: "no value" is an empty array of integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dbus
+
+
+def wrap(value: Any) -> Any:
+    """A variant of a number, a text or ``None``."""
+    if value is None:
+        return dbus.Array([], signature="i", variant_level=1)
+    if isinstance(value, str):
+        return dbus.String(value, variant_level=1)
+    if isinstance(value, float):
+        return dbus.Double(value, variant_level=1)
+    return dbus.Int32(value, variant_level=1)
+
+
+def unwrap(value: Any) -> Any:
+    """A plain Python value; ``None`` for an empty array and for what is no single value."""
+    if isinstance(value, dbus.Boolean):
+        return bool(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str(value)
+    return None
+
+
+def text_of(value: Any) -> str:
+    """What GetText says, as velib does: "---" for no value."""
+    if value is None:
+        return "---"
+    return "%.0f" % value if isinstance(value, float) else str(value)
