@@ -40,6 +40,11 @@ class Effect:
         self.confirmed = self.confirmed or shown
         return self._unconfirmed.holds(not shown, now, CONFIRM_S)
 
+    def held_lower(self, applied_w: float, now: float) -> bool:
+        """Whether the device applies less than any cap of ours of the last seconds."""
+        caps_w = self._caps.aged(now, 0.0, LAG_S)
+        return bool(caps_w) and applied_w < min(caps_w) - CONFIRM_W
+
     def disobeyed(self, output_w: float, assisting: bool, now: float) -> bool:
         """True once output has stayed above the cap for :data:`OBEY_S` without falling.
 

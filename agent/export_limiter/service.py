@@ -13,7 +13,15 @@ from export_limiter.config import Config, floor_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
-from export_limiter.limiter import FAILSAFE, STARTING, Actuator, Decision, Limiter
+from export_limiter.limiter import (
+    FAILSAFE,
+    LIMITING,
+    MONITORING,
+    STARTING,
+    Actuator,
+    Decision,
+    Limiter,
+)
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import Methods, Verdict
@@ -159,9 +167,9 @@ class Service:
         cap_w = decision.cap_w
         if cap_w is None:
             return
-        lower_w = self.writer.foreign_lower_w(cap_w)
-        if lower_w is not None:
-            self._limiter.adopt(lower_w)
+        cap_w, users_alone = self.writer.beside_user_w(cap_w)
+        if users_alone:
+            self._limiter.adopt(cap_w)
             return
         self.writer.put(cap_w, now, self._wrote)
         limit_w = self._config.max_multiplus_output_w
@@ -215,11 +223,23 @@ class Service:
             state, reason = NOT_ENFORCEABLE, verdict.reason
         elif state not in (STARTING, FAILSAFE) and not enforceable and not self._config.dry_run:
             reason = "waiting for the device to take the cap over"
+        elif state in (LIMITING, MONITORING) and enforceable:
+            reason = self._held_lower(now) or reason
         if self._config.dry_run:
             enforceable = False
             reason = "dry run" if verdict.enforceable else "dry run; %s" % reason
         shown_w = cap_w if verdict.enforceable or verdict.refreshable else None
         return Judgement(state, reason, enforceable, shown_w, binding and enforceable)
+
+    def _held_lower(self, now: float) -> str:
+        """Who holds the output below our cap, if anybody does."""
+        applied_w = methods.applied_w(self.site)
+        if applied_w is None or not self._effect.held_lower(applied_w, now):
+            return ""
+        setting_w = status.others(self.site)["setting_w"]
+        by_setting = setting_w is not None and setting_w <= applied_w + 1
+        who = "the GUI setting" if by_setting else "the BMS or another program"
+        return "held lower, at %.0f W, by %s" % (applied_w, who)
 
     def _tell(self, judgement: Judgement) -> None:
         said = "%s: %s" % (judgement.state, judgement.reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from typing import Callable, Deque, NamedTuple, Optional, Protocol
+from typing import Callable, Deque, NamedTuple, Optional, Protocol, Tuple
 
 from export_limiter import methods
 from export_limiter.config import Config
@@ -19,6 +19,7 @@ REFRESH_S = 30.0  # an override lapses some minutes after its last write
 TIMEOUT_S = 1.0
 REFUSALS = 5  # in a row, before a method is given up
 DAY_S = 86400.0
+BACKSTOP_RETRY_S = 600.0
 SAME_W = 0.5
 
 
@@ -68,7 +69,7 @@ class Writer:
         self._value_w: Optional[float] = None
         self._written_at = -math.inf
         self._stored_at: Deque[float] = deque()
-        self._backstop_done = False
+        self._backstop_due_at = -math.inf
 
     def use(self, point: ControlPoint, earlier_cap_w: Optional[float]) -> Optional[float]:
         """Turn to another control point; the cap in force there, if it is ours.
@@ -91,16 +92,21 @@ class Writer:
             return None
         return methods.standing_w(self._site, self.point)
 
-    def foreign_lower_w(self, cap_w: float) -> Optional[float]:
-        """Somebody else's limit at a stored point, where it is tighter than ours: it stays."""
+    def beside_user_w(self, cap_w: float) -> Tuple[float, bool]:
+        """The cap that a user's own stored limit leaves us, and whether his stands there alone.
+
+        A tighter limit of somebody else is never raised: neither one that stands there now, nor
+        the one that we found and wrote over with a lower cap.
+        """
         point = self.point
         if point is None or not point.stored:
-            return None
+            return cap_w, False
         present_w = methods.standing_w(self._site, point)
-        if self._found.is_ours(str(point), present_w):
-            found_w = methods.limit_of(self._found.found(str(point)))
-            return found_w if found_w is not None and found_w <= cap_w else None
-        return present_w if present_w is not None and present_w <= cap_w else None
+        if not self._found.is_ours(str(point), present_w):
+            alone = present_w is not None and present_w <= cap_w
+            return (present_w, True) if alone and present_w is not None else (cap_w, False)
+        found_w = methods.limit_of(self._found.found(str(point)))
+        return (cap_w if found_w is None else min(cap_w, found_w)), False
 
     def changed_under_us(self) -> bool:
         """Whether the value at a volatile point is no longer the one we put there."""
@@ -136,19 +142,23 @@ class Writer:
     def arm_backstop(self, limit_w: float, now: float) -> None:
         """Store the output limit once, so that it holds through reboot, expiry and our death."""
         point = methods.ess_setting_point(self._site)
-        if self._backstop_done or self.busy or point is None or self._config.dry_run:
+        if now < self._backstop_due_at or self.busy or point is None or self._config.dry_run:
             return
-        self._backstop_done = True
+        self._backstop_due_at = now + BACKSTOP_RETRY_S  # for one that is refused
         present_w = methods.standing_w(self._site, point)
         ours = self._found.is_ours(str(point), present_w)
         found_w = methods.limit_of(self._found.found(str(point))) if ours else present_w
         wanted_w = limit_w if found_w is None else min(limit_w, found_w)
         removed_by_user = not ours and self._found.written(str(point)) == wanted_w
-        if present_w == wanted_w or removed_by_user or self.writes_left(now) <= 0:
-            return
-        if present_w is not None and not ours and present_w <= limit_w:
-            return
-        self._write(point, wanted_w, lambda _cap_w: log.info("stored backstop %.0f W", wanted_w))
+        user_lower = present_w is not None and not ours and present_w <= limit_w
+        if present_w == wanted_w or removed_by_user or user_lower:
+            self._backstop_due_at = math.inf
+        elif self.writes_left(now) > 0:
+            self._write(point, wanted_w, self._backstop_armed)
+
+    def _backstop_armed(self, cap_w: float) -> None:
+        self._backstop_due_at = math.inf
+        log.info("stored backstop %.0f W", cap_w)
 
     def _write(self, point: ControlPoint, cap_w: float, done: Callable[[float], None]) -> None:
         self._found.will_write(
