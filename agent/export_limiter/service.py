@@ -13,27 +13,17 @@ from export_limiter.config import Config, floor_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
-from export_limiter.limiter import (
-    FAILSAFE,
-    LIMITING,
-    MONITORING,
-    STARTING,
-    Actuator,
-    Decision,
-    Limiter,
-)
+from export_limiter.judgement import STOPPING, Judgement, held_lower_by, judge
+from export_limiter.limiter import Actuator, Decision, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import Methods, Verdict
-from export_limiter.status import Identity, Judgement
+from export_limiter.status import Identity
 from export_limiter.writes import REFUSALS, Writer
 
 log = logging.getLogger(__name__)
 
-NOT_ENFORCEABLE = "not_enforceable"
-STOPPING = "stopping"
 RESCAN_S = 60.0
-NO_INVERTER_S = 30.0
 # A peer that never answers must not stretch the tick: calls end well within it.
 CALL_SHARE = 0.7
 LONGEST_CALL_S = 1.0
@@ -137,7 +127,13 @@ class Service:
             self._put(decision, now)
         if verdict.enforceable and not self._config.dry_run:
             self._watch_effect(verdict, now)
-        self._tell(self._judge(decision, verdict, now))
+        waited_s = now - self._started_at
+        dry_run = self._config.dry_run
+        held_lower = held_lower_by(self.site, self._effect, now)
+        confirmed = self._effect.confirmed
+        self._tell(
+            judge(decision, verdict, self._limiter.cap_w, confirmed, held_lower, waited_s, dry_run)
+        )
 
     def _turn_to(self, verdict: Verdict) -> None:
         """Start over at another control point, from our own cap if one stands there."""
@@ -211,35 +207,6 @@ class Service:
         self._methods.fail(method, reason, now, until_restart)
 
     # The verdict on ourselves
-
-    def _judge(self, decision: Decision, verdict: Verdict, now: float) -> Judgement:
-        """The first state that applies, in the order people need them."""
-        cap_w, binding = self._limiter.cap_w, decision.binding
-        enforceable = verdict.enforceable and self._effect.confirmed
-        state, reason = decision.state, decision.reason
-        if state == STARTING and now - self._started_at > NO_INVERTER_S:
-            state, reason = NOT_ENFORCEABLE, "no inverter: %s" % (verdict.reason or reason)
-        elif state not in (STARTING, FAILSAFE) and not verdict.enforceable:
-            state, reason = NOT_ENFORCEABLE, verdict.reason
-        elif state not in (STARTING, FAILSAFE) and not enforceable and not self._config.dry_run:
-            reason = "waiting for the device to take the cap over"
-        elif state in (LIMITING, MONITORING) and enforceable:
-            reason = self._held_lower(now) or reason
-        if self._config.dry_run:
-            enforceable = False
-            reason = "dry run" if verdict.enforceable else "dry run; %s" % reason
-        shown_w = cap_w if verdict.enforceable or verdict.refreshable else None
-        return Judgement(state, reason, enforceable, shown_w, binding and enforceable)
-
-    def _held_lower(self, now: float) -> str:
-        """Who holds the output below our cap, if anybody does."""
-        applied_w = methods.applied_w(self.site)
-        if applied_w is None or not self._effect.held_lower(applied_w, now):
-            return ""
-        setting_w = status.others(self.site)["setting_w"]
-        by_setting = setting_w is not None and setting_w <= applied_w + 1
-        who = "the GUI setting" if by_setting else "the BMS or another program"
-        return "held lower, at %.0f W, by %s" % (applied_w, who)
 
     def _tell(self, judgement: Judgement) -> None:
         said = "%s: %s" % (judgement.state, judgement.reason)

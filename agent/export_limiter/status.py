@@ -7,6 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from export_limiter import methods, victron
 from export_limiter.config import Config
 from export_limiter.inverters import Site
+from export_limiter.judgement import Judgement
 from export_limiter.limits import Measurement
 from export_limiter.methods import Verdict
 from export_limiter.writes import Writer
@@ -19,16 +20,6 @@ class Identity(NamedTuple):
     commit: Optional[str]
     pid: int
     started_at: float
-
-
-class Judgement(NamedTuple):
-    """The state as published, and what it rests on."""
-
-    state: str
-    reason: str
-    enforceable: bool
-    cap_w: Optional[float]
-    binding: bool
 
 
 def build(

@@ -1,0 +1,63 @@
+"""The verdict on ourselves: in which state the agent is, and why, in words for people."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+from export_limiter import methods, victron
+from export_limiter.effect import Effect
+from export_limiter.inverters import Site
+from export_limiter.limiter import FAILSAFE, LIMITING, MONITORING, STARTING, Decision
+from export_limiter.methods import Verdict
+
+NOT_ENFORCEABLE = "not_enforceable"
+STOPPING = "stopping"
+NO_INVERTER_S = 30.0
+
+
+class Judgement(NamedTuple):
+    """The state as published, and what it rests on."""
+
+    state: str
+    reason: str
+    enforceable: bool
+    cap_w: Optional[float]
+    binding: bool
+
+
+def judge(
+    decision: Decision,
+    verdict: Verdict,
+    cap_w: Optional[float],
+    confirmed: bool,
+    held_lower: str,
+    waited_s: float,
+    dry_run: bool,
+) -> Judgement:
+    """The first state that applies, in the order people need them."""
+    state, reason = decision.state, decision.reason
+    enforceable = verdict.enforceable and confirmed
+    if state == STARTING and waited_s > NO_INVERTER_S:
+        state, reason = NOT_ENFORCEABLE, "no inverter: %s" % (verdict.reason or reason)
+    elif state not in (STARTING, FAILSAFE) and not verdict.enforceable:
+        state, reason = NOT_ENFORCEABLE, verdict.reason
+    elif state not in (STARTING, FAILSAFE) and not enforceable:
+        reason = "waiting for the device to take the cap over"
+    elif state in (LIMITING, MONITORING):
+        reason = held_lower or reason
+    if dry_run:
+        enforceable = False
+        reason = "dry run" if verdict.enforceable else "dry run; %s" % reason
+    shown_w = cap_w if verdict.enforceable or verdict.refreshable else None
+    return Judgement(state, reason, enforceable, shown_w, decision.binding and enforceable)
+
+
+def held_lower_by(site: Site, effect: Effect, now: float) -> str:
+    """Who holds the output below our cap, if anybody does; '' otherwise."""
+    applied_w = methods.applied_w(site)
+    if applied_w is None or not effect.held_lower(applied_w, now):
+        return ""
+    setting_w = methods.limit_of(site.single(victron.SETTINGS, victron.SETTING_MAX_DISCHARGE))
+    by_setting = setting_w is not None and setting_w <= applied_w + 1
+    who = "the GUI setting" if by_setting else "the BMS or another program"
+    return "held lower, at %.0f W, by %s" % (applied_w, who)
