@@ -196,11 +196,11 @@ def _release(options: argparse.Namespace) -> int:
     from export_limiter.release import Release
 
     config = _read_config(options.config)
+    loop = Loop()
     connection = connect(options.bus)
     if is_owned(connection, victron.OWN_SERVICE):
         print("the agent is running: stop it first", file=sys.stderr)
         return 1
-    loop = Loop()
     site = Site()
     bus = Bus(connection, site, loop.guard)
     earlier = read_json(os.path.join(options.runtime_dir, "status.json")) or {}
