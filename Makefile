@@ -32,7 +32,7 @@ lint: ## Every checker: format, rules, types, YAML, Ansible, shell
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m vermin -q --violations --no-tips -t=3.8- $(DEVICE_PYTHON)
+	.venv/bin/vermin -q --violations --no-tips -t=3.8- $(DEVICE_PYTHON)
 	$(PYTHON) -m yamllint --strict .
 	$(PYTHON) -m ansiblelint --strict -q
 	shellcheck $(SHELL_SCRIPTS)
