@@ -19,6 +19,7 @@ from export_limiter.status import Identity
 RUNTIME_DIR = "/run/venus-export-limiter"
 STATE_DIR = "/data/venus-export-limiter"
 STALE_S = 15.0
+SETTLE_S = 0.3  # for the services on the bus to be known before the first tick
 DISCOVER_S = 3.0
 RELEASE_S = 300.0
 HANG_S = 15  # a tick that does not come for so long ends the process; supervision restarts it
@@ -165,7 +166,8 @@ def _run(options: argparse.Namespace) -> int:
         loop.every(config.control_interval_s, release.tick)
 
     loop.on_stop(stop)
-    loop.every(config.control_interval_s, service.tick, hang_s=HANG_S)
+    tick_s = config.control_interval_s
+    loop.after(SETTLE_S, lambda: loop.every(tick_s, service.tick, hang_s=HANG_S))
     return loop.run()
 
 
