@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,11 @@ class Site:
         """Return the first state that meets the condition."""
         return wait_until(lambda: _if(condition, self.state()), what, deadline_s)
 
+    def let_pass(self, seconds: float) -> Json:
+        """Return the state once so many of the site's seconds have passed."""
+        end_s = self.state()["t"] + seconds
+        return self.wait_until(lambda state: state["t"] >= end_s, f"{seconds:g} s", 60 + seconds)
+
     def writes(self, path: str | None = None) -> list[Json]:
         """Return what programs wrote over D-Bus, oldest first; those made by `write` left out."""
         written = [each for each in self.state()["writes"] if each["sender"] != "other"]
@@ -186,22 +192,31 @@ class Site:
 
 
 class AgentProcess:
-    """The agent from the working tree, on a bus, with its own runtime and state directories."""
+    """The agent from the working tree, on a bus, with its own runtime and state directories.
+
+    With a `speed` other than 1 its clock runs as that of a site started with the same `--speed`.
+    """
 
     def __init__(
-        self, bus: PrivateBus, config: Json, directory: Path, arguments: Sequence[str] = ()
+        self,
+        bus: PrivateBus,
+        config: Json,
+        directory: Path,
+        arguments: Sequence[str] = (),
+        speed: float = 1.0,
     ) -> None:
         self.runtime, self.state = directory / "run", directory / "state"
         self.log = directory / "agent.log"
-        self._config = directory / "config.json"
-        self._config.write_text(json.dumps(config, sort_keys=True, indent=2) + "\n")
+        self.config = directory / "config.json"
+        self.config.write_text(json.dumps(config, sort_keys=True, indent=2) + "\n")
         self.environment = {
-            "PYTHONPATH": str(AGENT),
+            "PYTHONPATH": str(AGENT) if speed == 1 else f"{AGENT}:{TESTS}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "DBUS_SYSTEM_BUS_ADDRESS": bus.address,
         }
         self.arguments = ["--runtime-dir", str(self.runtime), "--state-dir", str(self.state)]
         self._more = list(arguments)
+        self._program = ["export_limiter"] if speed == 1 else ["gx.faster", str(speed)]
         for each in (self.runtime, self.state):
             each.mkdir(exist_ok=True)
 
@@ -214,9 +229,26 @@ class AgentProcess:
 
     def start(self) -> None:
         """Start the agent."""
-        command = [PYTHON, "-m", "export_limiter", "run", "--config", str(self._config)]
         self.process = Process(
-            [*command, *self.arguments, *self._more], self.environment, self.log, cwd=AGENT
+            self.command("run", "--config", str(self.config), *self._more),
+            self.environment,
+            self.log,
+            cwd=AGENT,
+        )
+
+    def command(self, verb: str, *arguments: str) -> list[str]:
+        """Return the command line of one of the agent's verbs."""
+        return [PYTHON, "-m", *self._program, verb, *self.arguments, *arguments]
+
+    def call(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb to its end."""
+        return subprocess.run(
+            self.command(verb, *arguments),
+            env={**os.environ, **self.environment},
+            cwd=AGENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     def stop(self, number: int = signal.SIGTERM) -> int:

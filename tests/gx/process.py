@@ -12,6 +12,8 @@ from pathlib import Path
 
 from gx.waiting import DeadlineError, wait_until
 
+_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec other threads may hold locks
+
 START_S = 20.0
 STOP_S = 10.0
 
@@ -78,4 +80,4 @@ class Process:
 
 def _die_with_parent() -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG
+        _LIBC.prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG

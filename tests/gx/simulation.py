@@ -191,7 +191,7 @@ class Simulation:
     def _publish_meters(self) -> None:
         plant = self.plant
         grid = self.services.get(meters.GRID)
-        if grid:
+        if grid and self.site.grid_meter:  # else it is a recording
             grid.publish(meters.power_values(plant.meter.phases_w))
         pv = self.services.get(meters.PV)
         if pv:

@@ -1,4 +1,7 @@
-"""A private bus for each test, and what can be put on it: sites, agents, other programs."""
+"""A private bus for each test, and what can be put on it: sites, agents, other programs.
+
+A test with the argument `stage` is played together with others of its kind, see `gx.stage`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from typing import Any
 
 import pytest
 from gx.bus import PYTHON, AgentProcess, BusClient, PrivateBus, Site
+from gx.stage import RELAXED, Together
 
-RELAXED = {"meter_lag_s": 0.0, "vebus_lag_s": 0.0, "loop_s": None}
+TOGETHER = pytest.StashKey[Together]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +25,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.path.parent.name == "integration":
                 item.add_marker(pytest.mark.skip(reason=missing))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Play the tests on stages when the first of them is due, and report each in its turn."""
+    if not _on_stage(pyfuncitem):
+        return None
+    stash = pyfuncitem.session.stash
+    if TOGETHER not in stash:
+        mine = [item for item in pyfuncitem.session.items if _on_stage(item)]
+        stash[TOGETHER] = Together([(i.nodeid, i.function, _parameters(i)) for i in mine])
+    stash[TOGETHER].result(pyfuncitem.nodeid)
+    return True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what still plays."""
+    if TOGETHER in session.stash:
+        session.stash[TOGETHER].close()
+
+
+@pytest.fixture
+def stage() -> None:
+    """Mark a test as one on a stage, which it is given as its first argument."""
 
 
 @pytest.fixture
@@ -58,6 +86,15 @@ def client(bus, tmp_path) -> Iterator[BusClient]:
     """Connect another program to the bus."""
     with BusClient(bus, tmp_path / "client.log") as running:
         yield running
+
+
+def _on_stage(item: pytest.Item) -> bool:
+    skipped = any(item.iter_markers("skip")) or any(m.args[0] for m in item.iter_markers("skipif"))
+    return isinstance(item, pytest.Function) and "stage" in item.fixturenames and not skipped
+
+
+def _parameters(item: pytest.Function) -> dict[str, Any]:
+    return dict(item.callspec.params) if hasattr(item, "callspec") else {}
 
 
 def _missing() -> str | None:

@@ -1,0 +1,89 @@
+"""A bus of its own for one test, and whatever the test puts on it; all of it hurried.
+
+Tests on stages run several at once, each in a thread: they mostly wait. So a test on a stage uses
+no other fixture and shares nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from gx.bus import AgentProcess, BusClient, Json, PrivateBus, Site
+
+SPEED = 10.0  # site seconds per second
+AT_ONCE = 6
+
+# A plant that answers quickly; a test that is about the lags gives them itself.
+RELAXED = {"meter_lag_s": 0.0, "vebus_lag_s": 0.0, "loop_s": None}
+LIFELIKE = {"meter_lag_s": 1.0, "vebus_lag_s": 0.5, "loop_s": 2.4}
+
+
+class Stage:
+    """A bus, started with the context; sites and agents end with it."""
+
+    def __init__(self, speed: float = SPEED) -> None:
+        self.speed = speed
+        self._stack = ExitStack()
+        self.agents: list[AgentProcess] = []
+
+    def __enter__(self) -> Stage:
+        temporary = tempfile.TemporaryDirectory(prefix="gx-", ignore_cleanup_errors=True)
+        self.directory = Path(self._stack.enter_context(temporary))
+        self.bus = self._stack.enter_context(PrivateBus(self.directory))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, _: object) -> None:
+        for agent in self.agents if error else ():
+            if agent.log.exists():
+                error.add_note(f"the agent said:\n{agent.log.read_text()[-3000:]}")
+        self._stack.close()
+
+    def site(self, *arguments: str, **keys: Any) -> Site:
+        """Start a site; the keys are those of its site file."""
+        keys["plant"] = {**RELAXED, **keys.get("plant", {})}
+        speed = ["--speed", str(self.speed)]
+        return self._stack.enter_context(Site(self.bus, keys, self.directory, [*speed, *arguments]))
+
+    def agent(self, *arguments: str, **config: Any) -> AgentProcess:
+        """Start an agent; the keys are those of its configuration."""
+        agent = self.prepare(*arguments, **config)
+        return self._stack.enter_context(agent)
+
+    def prepare(self, *arguments: str, **config: Any) -> AgentProcess:
+        """Make an agent ready to be started, or for its other verbs."""
+        place = self.directory / f"agent{len(self.agents)}"
+        place.mkdir()
+        self.agents.append(AgentProcess(self.bus, config, place, arguments, self.speed))
+        return self.agents[-1]
+
+    def client(self) -> BusClient:
+        """Connect another program to the bus."""
+        return self._stack.enter_context(BusClient(self.bus, self.directory / "client.log"))
+
+
+class Together:
+    """Plays tests on stages, several at once, in the order given."""
+
+    def __init__(self, tests: Sequence[tuple[str, Callable[..., None], Json]]) -> None:
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        self._plays: dict[str, Future[None]] = {
+            name: self._pool.submit(_play, test, arguments) for name, test, arguments in tests
+        }
+
+    def result(self, name: str) -> None:
+        """Wait for the end of a test; raises what it raised."""
+        self._plays[name].result()
+
+    def close(self) -> None:
+        """Start no more tests and wait for those that run."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _play(test: Callable[..., None], arguments: Json) -> None:
+    with Stage() as stage:
+        test(stage, **arguments)
