@@ -48,7 +48,7 @@ def judge(
     if dry_run:
         enforceable = False
         reason = "dry run" if verdict.enforceable else "dry run; %s" % reason
-    shown_w = cap_w if verdict.enforceable or verdict.refreshable else None
+    shown_w = cap_w if verdict.usable else None
     return Judgement(state, reason, enforceable, shown_w, decision.binding and enforceable)
 
 

@@ -42,6 +42,11 @@ class Verdict(NamedTuple):
     reason: str
     readable: bool = True
 
+    @property
+    def usable(self) -> bool:
+        """Whether a cap may be written: it acts now, or will once the obstacle is gone."""
+        return self.enforceable or self.refreshable
+
 
 class Methods:
     """The configured methods in order, and which of them have failed."""

@@ -123,7 +123,7 @@ class Service:
 
         actuator = self._actuator(verdict, now)
         decision = self._limiter.decide(self._measurement, now, actuator)
-        if verdict.enforceable or verdict.refreshable:
+        if verdict.usable:
             self._put(decision, now)
         if verdict.enforceable and not self._config.dry_run:
             self._watch_effect(verdict, now)
@@ -137,7 +137,7 @@ class Service:
 
     def _turn_to(self, verdict: Verdict) -> None:
         """Start over at another control point, from our own cap if one stands there."""
-        if verdict.point is None or verdict.point == self.writer.point:
+        if verdict.point in (None, self.writer.point) or not verdict.usable:
             return
         log.info("limiting by %s at %s", verdict.method, verdict.point)
         same = self._earlier.get("control_point") == str(verdict.point)

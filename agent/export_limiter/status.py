@@ -35,7 +35,7 @@ def build(
     wall_clock_s: float,
 ) -> Dict[str, Any]:
     """The content of ``status.json``: powers in W, wall-clock times in s since 1970."""
-    point = verdict.point if verdict else None
+    point = verdict.point if verdict and verdict.usable else None
     return {
         "version": identity.version,
         "commit": identity.commit,
