@@ -617,6 +617,7 @@ class Daemontools:
     def restart(self):
         """Run ``current``, building the service where there is none."""
         known, before = self._known(), self.state()[0]
+        forget(self.place.at("run/%s/started" % NAME))  # this is no quick end of a crash loop
         self.place.add_boot_line()
         run("sh", self.place.of("current/boot"), self.place.root)
         if not eventually(self._known):

@@ -1,0 +1,157 @@
+"""A controller for the fleet tests: releases to deploy, playbooks to run and what came of them."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gx.device import Device
+from gx.fleet import Fleet
+from role import REPOSITORY, load
+
+pin = load("controller/pin.py")
+
+BASE = "venus-export-limiter"
+CRASHING = {"run": "#!/bin/sh\nexit 1\n"}
+SILENT = {"run": "#!/bin/sh\nexec sleep 1000\n"}
+
+
+class Played(NamedTuple):
+    """What a playbook came to; `rows` is its JSON report by host."""
+
+    code: int
+    text: str
+    rows: dict[str, dict[str, Any]]
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Return each host's state."""
+        return {host: row["state"] for host, row in self.rows.items()}
+
+
+class Repository:
+    """A git repository with the agent of this working tree, as it is or with files replaced."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / "agent", directory / "agent", ignore=ignored)
+        self._git("init", "--quiet")
+        self.whole = self.commit({})
+
+    def commit(self, files: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that pin the agent with these files replaced."""
+        shutil.rmtree(self.directory / "agent")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / "agent", self.directory / "agent", ignore=ignored)
+        for path, text in files.items():
+            (self.directory / "agent" / path).write_text(text)
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--allow-empty", "--message", "x")
+        release = pin.build(str(self.directory), pin.head(str(self.directory)))
+        return {
+            "export_limiter_repository": str(self.directory),
+            "export_limiter_commit": release.commit,
+            "export_limiter_sha256": release.sha256,
+        }
+
+    def _git(self, *arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+        subprocess.run(["git", "-C", self.directory, *identity, *arguments], check=True)
+
+
+class Controller:
+    """Runs playbooks on some devices of a fleet, with the limits of the inventory."""
+
+    def __init__(self, fleet: Fleet, repository: Repository, workdir: Path) -> None:
+        self.fleet = fleet
+        self.repository = repository
+        self.workdir = workdir
+        self.executions = workdir / "executions"
+        counting = workdir / "ssh"
+        counting.write_text(f'#!/bin/sh\necho x >>{self.executions}\nexec ssh "$@"\n')
+        counting.chmod(0o755)
+        self._ssh = counting
+
+    def play(
+        self,
+        playbook: str,
+        devices: Iterable[Device],
+        *arguments: str,
+        cwd: Path = REPOSITORY,
+        **variables: object,
+    ) -> Played:
+        """Run a playbook on these devices; variables go before those of the inventory."""
+        report = self.workdir / "report.json"
+        report.unlink(missing_ok=True)
+        self.executions.write_text("")
+        given = {
+            **self.repository.whole,
+            # The load of a simulated device is that of the machine the tests run on.
+            "export_limiter_max_load": 1000,
+            "export_limiter_report": str(report),
+            "ansible_ssh_executable": str(self._ssh),
+            **variables,
+        }
+        names = ",".join(device.spec.name for device in devices)
+        command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--limit", names]
+        done = self.fleet.run(*command, "-e", json.dumps(given), *arguments, check=False)
+        told = json.loads(report.read_text()) if report.exists() else []
+        rows = told["devices"] if isinstance(told, dict) else told
+        return Played(done.returncode, done.stdout + done.stderr, {r["host"]: r for r in rows})
+
+    def count_executions(self) -> int:
+        """Return how often the last playbook ran ssh."""
+        return len(self.executions.read_text().split())
+
+
+def tree(device: Device, *, without: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Return every entry of /data with its kind, mode, owner and content."""
+    found = {}
+    for here, directories, names in os.walk(device.data):
+        for path in (Path(here, name) for name in directories + names):
+            name = str(path.relative_to(device.data))
+            if name.startswith(("lost+found", *without)):
+                continue
+            about = path.lstat()
+            content = ""
+            if path.is_symlink():
+                content = os.readlink(path)
+            elif path.is_file():
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[name] = (oct(about.st_mode), f"{about.st_uid}:{about.st_gid}", content)
+    return found
+
+
+def current(device: Device) -> str:
+    """Return the id of the release that is current."""
+    return os.readlink(device.data / BASE / "current").removeprefix("releases/")
+
+
+def config(device: Device) -> dict[str, Any]:
+    """Return the configuration that is current."""
+    return json.loads(
+        (device.data / BASE / "releases" / current(device) / "config.json").read_text()
+    )
+
+
+def status(device: Device) -> dict[str, Any]:
+    """Return what the agent last said of itself."""
+    return json.loads(device.run(f"cat /run/{BASE}/status.json").stdout)
+
+
+def agents(device: Device) -> int:
+    """Count the running agents."""
+    listing = device.run("ps -o args").stdout.splitlines()
+    return sum("export_limiter run" in line for line in listing)
+
+
+def supervisors(device: Device) -> int:
+    """Count the processes that supervise the agent, its log apart."""
+    listing = device.run("ps -o args").stdout.splitlines()
+    return sum(line.startswith(f"supervise {BASE}") for line in listing)
