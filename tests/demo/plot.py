@@ -58,7 +58,7 @@ def _draw_site(record: Record, panel: Axes) -> None:
     panel.set_title(f"{site.name}: limit {site.limit_w / 1000:g} kW", loc="left", fontweight="bold")
     panel.set_ylabel("power, kW")
     panel.set_ylim(0, 1.1 * max([*loads_kw, site.limit_w / 1000]))
-    panel.set_xlim(times_s[0], times_s[-1])
+    panel.set_xlim(0, times_s[-1])
     panel.grid(alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(loc="lower right", ncols=5, frameon=False, fontsize="small")
