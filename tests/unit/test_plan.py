@@ -26,7 +26,7 @@ CONVERGED = {
     "portal_id": "c0619ab00001",
     "installed": True,
     "current": ID,
-    "confirmed": ID,
+    "last_confirmed": ID,
     "sha256": "5" * 64,
     "drift": "",
     "undecided": False,
@@ -138,7 +138,7 @@ def test_report_gives_every_device_exactly_one_state() -> None:
     [
         ({"current": None}, "nothing is installed"),
         (OLD, f"release: {OLD['current']} runs; release: never confirmed"),
-        ({"confirmed": OLD["current"]}, "release: never confirmed"),
+        ({"last_confirmed": OLD["current"]}, "release: never confirmed"),
         ({"drift": "run is changed", "sha256": ""}, "code: run is changed"),
         ({"sha256": "6" * 64}, f"code: its sha256 is {'6' * 64}"),
         ({"undecided": True}, "release: its activation was left undecided"),

@@ -164,7 +164,7 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
         f"release: {probe['current']} runs": probe["current"] != release_id(probe["site"]),
         f"code: {probe['drift']}": probe["drift"],
         f"code: its sha256 is {probe['sha256']}": other_sha256,
-        "release: never confirmed": probe["confirmed"] != probe["current"],
+        "release: never confirmed": probe["last_confirmed"] != probe["current"],
         "release: its activation was left undecided": probe["undecided"] and not probe["busy"],
         f"boot line: {probe['boot']}": probe["boot"] not in BOOT_AS_WANTED,
         "service: down": probe["pid"] is None,
