@@ -34,7 +34,8 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
 
     def __init__(self, connection: Any, version: str) -> None:
         try:
-            self._name = dbus.service.BusName(
+            # Not `_name`: that is dbus-python's own, and a name nobody holds is given back.
+            self._own_name = dbus.service.BusName(
                 victron.OWN_SERVICE, connection, do_not_queue=True, allow_replacement=False
             )
         except dbus.exceptions.NameExistsException:
