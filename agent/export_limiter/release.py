@@ -7,7 +7,7 @@ itself writes nothing to flash. Only values that are still ours are touched.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from export_limiter import methods, victron
 from export_limiter.config import Config
@@ -19,7 +19,9 @@ from export_limiter.methods import ControlPoint
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 1.0
+SAME_W = 1.0
 BINDING_SHARE = 0.92  # below this part of the cap, output is held down by something else
+FOLLOW_S = 8.0  # so long the output may take to follow a cap that has risen
 
 
 class Release:
@@ -39,9 +41,11 @@ class Release:
         self._measuring = Measuring(site)
         self._bus = bus
         self._found = found
-        self._earlier = earlier
         self._finished = finished
-        self._walking_w: Optional[float] = None
+        self._last_w: Dict[str, float] = {}
+        if earlier.get("control_point") and earlier.get("cap_w") is not None:
+            self._last_w[earlier["control_point"]] = earlier["cap_w"]
+        self._waited_s = 0.0
         self._busy = False
 
     def tick(self) -> None:
@@ -51,67 +55,62 @@ class Release:
             self._bus.read(self._measuring.polled_paths(per_phase=False), TIMEOUT_S, self._polled)
 
     def _polled(self, readings: Readings) -> None:
-        override = methods.ess_override_point(self._site)
         setting = methods.ess_setting_point(self._site)
+        override = methods.ess_override_point(self._site)
+        volatile = [p for p in map(_point, self._found.points()) if not p.stored]
+        if override is not None and override not in volatile:
+            volatile.append(override)
+        ours = [point for point in volatile if self._is_ours(point)]
         if setting is not None and self._is_ours(setting):
             self._restore_setting(setting, override)
-        elif override is not None and self._holds_override(override):
-            self._walk(override, readings)
+        elif ours:
+            self._walk(ours[0], readings)
         else:
-            self._restore_rest()
+            for text in self._found.points():  # somebody else has changed what is left
+                self._found.forget(text)
+            self._finished(None)
 
     def _is_ours(self, point: ControlPoint) -> bool:
-        return self._found.is_ours(str(point), self._standing_w(point))
-
-    def _holds_override(self, override: ControlPoint) -> bool:
-        standing_w = self._standing_w(override)
-        if standing_w is None:
-            return False
-        if self._walking_w is not None:
-            return abs(standing_w - self._walking_w) <= 1.0
-        before_w = self._earlier.get("cap_w")
-        same = self._earlier.get("control_point") == str(override)
-        return same and before_w is not None and abs(standing_w - before_w) <= 1.0
+        standing_w = methods.standing_w(self._site, point)
+        last_w = self._last_w.get(str(point))
+        if standing_w is not None and last_w is not None and abs(standing_w - last_w) <= SAME_W:
+            return True
+        return self._found.is_ours(str(point), standing_w)
 
     def _restore_setting(self, setting: ControlPoint, override: Optional[ControlPoint]) -> None:
-        standing_w = self._standing_w(setting)
-        held = override is None or self._standing_w(override) is not None
-        if not held and override is not None and standing_w is not None:
+        standing_w = methods.standing_w(self._site, setting)
+        if override is not None and methods.standing_w(self._site, override) is None:
             # Nothing in RAM yet: let the override carry the cap before the setting goes.
-            self._walking_w = standing_w
+            assert standing_w is not None
             self._write(override, standing_w)
-            return
-        found = self._found.found(str(setting))
-        log.info("%s: back to %s", setting, "no limit" if found is None else "%.0f W" % found)
-        self._write(setting, _value(found), forget=True)
+        else:
+            self._put_back(setting)
 
-    def _walk(self, override: ControlPoint, readings: Readings) -> None:
-        standing_w = self._standing_w(override)
+    def _walk(self, point: ControlPoint, readings: Readings) -> None:
+        """Raise the cap while output is at it, and let go where output has stayed below."""
+        standing_w = methods.standing_w(self._site, point)
         assert standing_w is not None
         main = self._site.main_inverter()
         output_w = self._measuring.measure(readings, None, 0.0).controlled_w
-        nominal_w = self._site.power(main, victron.NOMINAL_POWER) if main else None
-        binding = output_w is None or output_w >= BINDING_SHARE * standing_w
-        if binding and nominal_w is not None and standing_w < nominal_w:
-            step_w = self._config.max_power_increase_per_step_w
-            self._walking_w = min(nominal_w, float(round(standing_w + step_w)))
-            self._write(override, self._walking_w)
+        ceiling_w = self._site.power(main, victron.NOMINAL_POWER) if main else None
+        if point.method != "ess_override":
+            ceiling_w = self._found.found(str(point))
+        interval_s = self._config.control_interval_s
+        at_cap = output_w is not None and output_w >= BINDING_SHARE * standing_w
+        self._waited_s = 0.0 if at_cap else self._waited_s + interval_s
+        arrived = ceiling_w is not None and standing_w >= ceiling_w
+        if arrived or self._waited_s > FOLLOW_S:
+            self._put_back(point)
+        elif at_cap:
+            raised_w = float(round(standing_w + self._config.max_power_increase_per_step_w))
+            self._write(point, raised_w if ceiling_w is None else min(ceiling_w, raised_w))
         else:
-            log.info("%s: no limit", override)
-            self._walking_w = victron.NO_LIMIT_W
-            self._write(override, victron.NO_LIMIT_W, forget=True)
+            self._busy = False
 
-    def _restore_rest(self) -> None:
-        """Points of other methods, and entries whose value somebody else has changed since."""
-        for text, entry in self._found.points().items():
-            service, _, paths = text.partition("/")
-            names = tuple(("/" + paths).split(","))
-            point = ControlPoint("", service, names, False)
-            if self._is_ours(point) and entry["found"] is not None:
-                self._write(point, entry["found"], forget=True)
-                return
-            self._found.forget(text)
-        self._finished(None)
+    def _put_back(self, point: ControlPoint) -> None:
+        found_w = None if point.method == "ess_override" else self._found.found(str(point))
+        log.info("%s: back to %s", point, "no limit" if found_w is None else "%.0f W" % found_w)
+        self._write(point, victron.NO_LIMIT_W if found_w is None else found_w, forget=True)
 
     def _write(self, point: ControlPoint, value: float, forget: bool = False) -> None:
         remaining: List[str] = list(point.paths)
@@ -123,15 +122,19 @@ class Release:
                 part = value if value < 0 else value / len(point.paths)
                 self._bus.write(point.service, remaining.pop(0), part, TIMEOUT_S, next_path)
             else:
+                self._last_w[str(point)] = value
                 if forget:
+                    del self._last_w[str(point)]
                     self._found.forget(str(point))
                 self._busy = False
 
         next_path()
 
-    def _standing_w(self, point: ControlPoint) -> Optional[float]:
-        return methods.standing_w(self._site, point)
 
-
-def _value(found: Optional[float]) -> float:
-    return victron.NO_LIMIT_W if found is None else found
+def _point(text: str) -> ControlPoint:
+    """A control point from its text in the state file."""
+    service, _, paths = text.partition("/")
+    names = tuple(("/" + paths).split(","))
+    override = names == (victron.OVERRIDE_MAX_DISCHARGE,)
+    stored = victron.service_class(service) == victron.SETTINGS
+    return ControlPoint("ess_override" if override else "", service, names, stored)
