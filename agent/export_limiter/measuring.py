@@ -93,6 +93,12 @@ class Measuring:
             return True
         return not self._site.knows(name, victron.IN_POWER)
 
+    def signalled_phase_w(self, name: str, phase: str) -> Optional[float]:
+        """The output of a phase by the newest signals, of two moments: for people only."""
+        paths = (victron.out_phase(phase), victron.in_phase(phase))
+        signalled = {(name, path): self._site.value(name, path) for path in paths}
+        return self._phase_output_w(name, phase, signalled)
+
     def _phase_output_w(self, name: str, phase: str, readings: Readings) -> Optional[float]:
         out_w = sane(readings.get((name, victron.out_phase(phase))))
         if out_w is None or self._no_input(name):

@@ -14,7 +14,7 @@ from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.judgement import STOPPING, Judgement, held_lower_by, judge
-from export_limiter.limiter import Actuator, Decision, Limiter
+from export_limiter.limiter import STARTING, Actuator, Decision, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import Methods, Verdict
@@ -63,6 +63,7 @@ class Service:
         self._ticks = 0
         self._rescanned_at = self._started_at = clock()
         self._said = ""
+        self._judgement = Judgement(STARTING, "", False, None, False)
 
     def attach(self, bus: Any) -> None:
         """The bus reports to us, so it comes second."""
@@ -146,7 +147,7 @@ class Service:
         self._effect = Effect()
 
     def _notice_other_writers(self, verdict: Verdict, now: float) -> None:
-        if not verdict.enforceable or not self.writer.changed_under_us():
+        if self._config.dry_run or not verdict.enforceable or not self.writer.changed_under_us():
             return
         self.writer.forget_refresh()
         if self._effect.changed_by_another(now):
@@ -176,9 +177,12 @@ class Service:
             self.writer.arm_backstop(limit_w, now)
 
     def _wrote(self, cap_w: float) -> None:
-        if cap_w != self._limiter.cap_w:
-            log.debug("cap %.0f W", cap_w)
+        changed = cap_w != self._limiter.cap_w
         self._limiter.wrote(cap_w, self._clock())
+        if changed and not self._stopped:
+            log.debug("cap %.0f W", cap_w)
+            # At once: by its status a killed agent knows its own cap again.
+            self._tell(self._judgement._replace(cap_w=cap_w))
 
     def _watch_effect(self, verdict: Verdict, now: float) -> None:
         """A cap that is not taken over, or not obeyed, sends us to the next method."""
@@ -209,6 +213,7 @@ class Service:
     # The verdict on ourselves
 
     def _tell(self, judgement: Judgement) -> None:
+        self._judgement = judgement
         said = "%s: %s" % (judgement.state, judgement.reason)
         if said != self._said:
             self._said = said

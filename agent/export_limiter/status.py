@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from export_limiter import methods, victron
 from export_limiter.config import Config
 from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
 from export_limiter.limits import Measurement
+from export_limiter.measuring import Measuring
 from export_limiter.methods import Verdict
 from export_limiter.writes import Writer
 
@@ -115,10 +116,12 @@ def _measured_w(config: Config, measurement: Measurement) -> Optional[float]:
 
 
 def _phases(site: Site, measurement: Measurement) -> List[Dict[str, Any]]:
+    """Each phase's output: polled where the phases are limited, else as last signalled."""
     main = site.main_inverter()
-    names = site.phases(main) if main else ()
-    outputs_w = measurement.phase_outputs_w
-    return [
-        {"phase": phase, "inverter_output_w": outputs_w[i] if outputs_w else None}
-        for i, phase in enumerate(names)
-    ]
+    if main is None:
+        return []
+    names = site.phases(main)
+    outputs_w: Sequence[Optional[float]] = measurement.phase_outputs_w
+    if len(outputs_w) != len(names):
+        outputs_w = [Measuring(site).signalled_phase_w(main, phase) for phase in names]
+    return [{"phase": p, "inverter_output_w": w} for p, w in zip(names, outputs_w)]
