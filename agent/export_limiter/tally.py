@@ -1,0 +1,90 @@
+"""Sums over a minute or a day of ticks; powers in W, times in s."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, NamedTuple, Optional
+
+from export_limiter.excursions import Excursion
+
+# A minute is as bad as the worst state that was in it; these rise in badness.
+QUIET_STATES = ("monitoring", "relaxing", "limiting")
+STATES = (*QUIET_STATES, "stopping", "starting", "failsafe", "not_enforceable")
+BINS_S = (15.0, 60.0)  # EREC G100: below 15 s, 15 to 60 s, above 60 s
+
+# What :meth:`Sums.columns` gives.
+COLUMNS = (
+    *("measured_s", "output_min_w", "output_mean_w", "output_max_w"),
+    *("export_mean_w", "export_max_w", "above_s", "above_wh"),
+)
+
+
+class Reading(NamedTuple):
+    """One tick, W; ``None`` where there is no usable measurement, or no such limit.
+
+    ``over_output_w`` and ``over_export_w`` are measured minus limit.
+    """
+
+    state: str
+    cap_w: Optional[float] = None
+    output_w: Optional[float] = None
+    export_w: Optional[float] = None
+    over_output_w: Optional[float] = None
+    over_export_w: Optional[float] = None
+
+
+class Sums:
+    """A minute or a day; ``measured_s`` of it had usable measurements."""
+
+    def __init__(self, values: Optional[Mapping[str, Any]] = None) -> None:
+        self.measured_s = self.output_ws = self.export_ws = self.above_s = self.above_ws = 0.0
+        self.output_min_w: Optional[float] = None
+        self.output_max_w: Optional[float] = None
+        self.export_max_w: Optional[float] = None
+        self.states_s = [0.0] * len(STATES)
+        self.ended = [0] * (len(BINS_S) + 1)
+        self.longest_s = self.highest_w = 0.0
+        if values is not None:
+            vars(self).update({name: values[name] for name in vars(self)})
+
+    def add(self, reading: Reading, seconds: float, above_w: float) -> None:
+        """A reading that stands for ``seconds``, and how far it is above a limit."""
+        self.states_s[STATES.index(reading.state)] += seconds
+        if reading.output_w is None:
+            return
+        self.measured_s += seconds
+        self.output_ws += reading.output_w * seconds
+        self.output_min_w = min(_known(self.output_min_w, reading.output_w))
+        self.output_max_w = max(_known(self.output_max_w, reading.output_w))
+        if reading.export_w is not None:
+            self.export_ws += reading.export_w * seconds
+            self.export_max_w = max(_known(self.export_max_w, reading.export_w))
+        if above_w > 0:
+            self.above_s += seconds
+            self.above_ws += above_w * seconds
+
+    def count(self, excursion: Excursion) -> None:
+        """An excursion has ended."""
+        self.ended[sum(excursion.length_s >= edge_s for edge_s in BINS_S)] += 1
+        self.longest_s = max(self.longest_s, excursion.length_s)
+        self.highest_w = max(self.highest_w, excursion.highest_w)
+
+    def worst(self) -> str:
+        """The worst state there was."""
+        return STATES[max(i for i, seconds in enumerate(self.states_s) if i == 0 or seconds > 0)]
+
+    def columns(self) -> List[Any]:
+        """The values of :data:`COLUMNS`."""
+        mean_w = self.output_ws / self.measured_s if self.measured_s else None
+        export_w = self.export_ws / self.measured_s if self.export_max_w is not None else None
+        powers = (self.output_min_w, mean_w, self.output_max_w, export_w, self.export_max_w)
+        above = (round(self.above_s), round(self.above_ws / 3600, 2))
+        return [round(self.measured_s), *map(whole, powers), *above]
+
+
+def whole(power_w: Optional[float]) -> Optional[int]:
+    """Whole watts are what a meter gives."""
+    return None if power_w is None else round(power_w)
+
+
+def _known(*values: Optional[float]) -> List[float]:
+    return [value for value in values if value is not None]
