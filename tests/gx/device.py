@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gx import rootfs
 from gx.bus import Control
 from gx.disk import Disk
+from gx.keys import HOST_KEYS, make_key
 from gx.namespaces import HERE, SimulationError, kill_and_wait
 from gx.network import Network
 from gx.waiting import DeadlineError, wait_until
@@ -25,7 +26,6 @@ TERM_S = 5.0
 # What reaches the host's own clock, kernel or disks is not a device's to do, root or not.
 WITHOUT = "-sys_time,-sys_module,-sys_rawio,-syslog,-mknod"
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
-HOST_KEYS = ("rsa", "ecdsa")
 
 
 class DeviceSpec(NamedTuple):
@@ -168,17 +168,18 @@ class Device:
 
     def run(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell command on the device without SSH, for a test to look at it."""
-        enter = ["nsenter", "-t", self.root.parent.name, "--mount", "--uts", "--ipc", "--net"]
-        bounded = ["setpriv", f"--bounding-set={WITHOUT}", "--"]
-        clean = ["env", "-i", f"PATH={PATH}", "HOME=/home/root", "USER=root"]
-        done = subprocess.run(
-            [*bounded, *enter, "--pid", "--", *clean, "/bin/sh", "-c", f"cd; {command}"],
-            capture_output=True,
-            text=True,
-        )
+        words = self.command("sh", "-c", f"cd; {command}")
+        done = subprocess.run(words, capture_output=True, text=True)
         if check and done.returncode:
             raise SimulationError(f"{self.spec.name}: {command}: {done.stderr.strip()}")
         return done
+
+    def command(self, *words: str) -> list[str]:
+        """Return the host's command that runs another one on the device, with a login's rights."""
+        enter = ["nsenter", "-t", self.root.parent.name, "--mount", "--uts", "--ipc", "--net"]
+        bounded = ["setpriv", f"--bounding-set={WITHOUT}", "--"]
+        clean = ["env", "-i", f"PATH={PATH}", "HOME=/home/root", "USER=root"]
+        return [*bounded, *enter, "--pid", "--", *clean, *words]
 
     def processes(self) -> int:
         """Count its processes, the init among them."""
@@ -239,13 +240,6 @@ class Device:
             return "ready" in (self.sim / "site.log").read_text().splitlines()
         except FileNotFoundError:
             return False
-
-
-def make_key(path: Path, kind: str) -> None:
-    """Make an SSH key without a passphrase; its public half is beside it, named .pub."""
-    size = ["-b", "1024"] if kind == "rsa" else []  # short: it is made for every test
-    command = ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-C", path.stem, "-f", path]
-    subprocess.run(command, check=True)
 
 
 def _alive(entry: Path) -> bool:

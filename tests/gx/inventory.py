@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from gx.device import HOST_KEYS, Device, make_key
+from gx.device import Device
+from gx.keys import HOST_KEYS, make_key
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PIN = REPOSITORY / "roles/export_limiter/controller/pin.py"
@@ -48,6 +49,8 @@ def write(workdir: Path, devices: Iterable[Device]) -> Path:
         "ansible_ssh_common_args": f"{options} -o GlobalKnownHostsFile=/dev/null",
     }
     _text(inventory / f"group_vars/{GROUP}/reach.yml", _yaml(reach))
+    # A simulated device shows its host's load, which is none of its own.
+    _text(inventory / f"group_vars/{GROUP}/load.yml", _yaml({"export_limiter_max_load": 1000}))
     _text(known_hosts(workdir), "".join(map(_host_keys, devices)))
     return inventory
 
