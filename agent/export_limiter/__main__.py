@@ -22,6 +22,7 @@ STALE_S = 15.0
 SETTLE_S = 0.3  # for the services on the bus to be known before the first tick
 DISCOVER_S = 3.0
 RELEASE_S = 300.0
+NOTICE_S = 5.0
 HANG_S = 15  # a tick that does not come for so long ends the process; supervision restarts it
 
 log = logging.getLogger("export_limiter")
@@ -122,9 +123,12 @@ def _identity() -> Identity:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from export_limiter import victron
     from export_limiter.bus import Bus, connect
     from export_limiter.loop import Loop
+    from export_limiter.notice import Notices
     from export_limiter.published import NameTakenError, Published
+    from export_limiter.recording import Recording
     from export_limiter.release import Release
     from export_limiter.service import Service
 
@@ -141,12 +145,21 @@ def _run(options: argparse.Namespace) -> int:
         print("%s is taken: another agent runs here" % error, file=sys.stderr)
         return 1
 
+    recording = Recording(config, options.runtime_dir, options.state_dir, time.monotonic())
+    notices = Notices()
+
     def publish(status: Any) -> None:
         published.show(status)
         try:
             write_json(status_file, status, durable=False)
         except OSError as error:
             log.debug("status not written: %s", error)
+        now = time.monotonic()
+        recording.note(status, now, time.time())
+        notice = notices.due(status, now)
+        if notice:
+            where = (victron.PLATFORM, victron.NOTIFICATION_INJECT)
+            bus.write(*where, notice.injected, NOTICE_S, _notified)
 
     found = FoundValues(options.state_dir)
     service = Service(config, identity, found, publish, time.monotonic, time.time, earlier)
@@ -169,6 +182,11 @@ def _run(options: argparse.Namespace) -> int:
     tick_s = config.control_interval_s
     loop.after(SETTLE_S, lambda: loop.every(tick_s, service.tick, hang_s=HANG_S))
     return loop.run()
+
+
+def _notified(error: Optional[str]) -> None:
+    if error:
+        log.debug("notification not shown: %s", error)
 
 
 def _discover(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The agent's two files: the status in RAM, and on flash the values to put back at release."""
+"""The agent's files: replaced in one step, and the values to put back at release."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ log = logging.getLogger(__name__)
 
 
 def write_json(path: str, content: Any, durable: bool) -> None:
+    """Replace a file by an object for people and programs; see :func:`write_text`."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n", durable)
+
+
+def write_text(path: str, text: str, durable: bool) -> None:
     """Replace a file in one step: a reader sees the old or the new, never a part.
 
     ``durable`` survives a power cut as well. Raises :class:`OSError` where it can't be written.
     """
     beside = path + ".new"
     with open(beside, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.write("\n")
+        file.write(text)
         if durable:
             file.flush()
             os.fsync(file.fileno())

@@ -20,6 +20,7 @@ FAILSAFE = "failsafe"
 LIMITING = "limiting"
 RELAXING = "relaxing"
 MONITORING = "monitoring"
+FLOOR_ABOVE_LIMIT = "the floor of %.0f W keeps the limit from being met"
 
 LOOK_BACK_S = 5.0  # a cap above the highest output of this long binds nothing
 HIGHEST_POWER_W = 1_000_000.0  # the range's end where neither limit nor nominal power is known
@@ -197,7 +198,7 @@ class Limiter:
             state, reason = LIMITING if binding else MONITORING, "power assist"
         elif cap_w is not None and cap_w <= floor and bounds.tighten_w < floor:
             state = LIMITING
-            reason = "the floor of %.0f W keeps the limit from being met" % floor
+            reason = FLOOR_ABOVE_LIMIT % floor
         elif binding and cap_w is not None and self.cap_w is not None and cap_w < self.cap_w:
             state, reason = LIMITING, "walking down"
         elif self.cap_w is not None and cap_w is not None and cap_w > self.cap_w:

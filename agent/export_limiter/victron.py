@@ -75,6 +75,7 @@ GRID_POWER = "/Ac/Power"
 
 # platform: a write of "TYPE<TAB>device<TAB>text" shows a notification in the GUI.
 NOTIFICATION_INJECT = "/Notifications/Inject"
+NOTIFICATION_WARNING, NOTIFICATION_ALARM, NOTIFICATION_INFO = 0, 1, 2
 
 # What the first versions of this program wrote; on no vebus service known today.
 LEGACY_TOTAL_LIMITS = ("/Ac/PowerLimit", "/Ac/Out/PowerLimit", "/Settings/PowerLimit")

@@ -32,7 +32,7 @@ BOOT_LINE = ("[ -f %s ] && sh %s >/dev/null 2>&1 & # %s" % (BOOT, BOOT, NAME)).e
 EXECUTABLES = ("run", "export-limiter")
 BESIDE_MANIFEST = {"MANIFEST", "config.json"}
 OURS = {"releases", "current", "confirmed", "failed", "pending", "back", "lock", "rc.local.before"}
-OF_AGENT = {"state.json"}
+OF_AGENT = {"state.json", "state.json.new", "days.json", "days.json.new"}
 PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # The agent's own default where a configuration does not say.
 DEFAULT_LIMITS = {"max_multiplus_output_w": 30000, "max_grid_export_w": None}
@@ -74,7 +74,7 @@ def read_request(stream):
     packed = stream.read(length)
     if not length or len(packed) != length:
         raise FaultError("the request was cut off after %d of %d bytes" % (len(packed), length))
-    return json.loads(zlib.decompress(packed))
+    return dict(json.loads(zlib.decompress(packed)))
 
 
 def described(error):
@@ -709,15 +709,17 @@ def verified(directory, ident):
     """The sha256 of a release's MANIFEST, when every file is as it says and nothing is beside."""
     files = {path: read_bytes(os.path.join(directory, path)) for path in files_in(directory)}
     listing = read(os.path.join(directory, "MANIFEST"))
-    wanted = dict(line.split("  ", 1)[::-1] for line in listing.splitlines())
-    for path in sorted({*files, *wanted}):
-        if path not in files or path not in wanted or digest(files[path]) != wanted[path]:
-            word = "foreign" if path not in wanted else "changed" if path in files else "missing"
-            raise FaultError("%s is %s" % (path, word))
+    if manifest(files) != listing:
+        lines = [line for line in listing.splitlines() if line[64:66] == "  "]
+        wanted = {line[66:]: line[:64] for line in lines}
+        for path in sorted({*files, *wanted}):
+            if path not in files or digest(files[path]) != wanted.get(path):
+                word = "missing" if path not in files else "changed"
+                raise FaultError("%s is %s" % (path, word if path in wanted else "foreign"))
+        raise FaultError("MANIFEST is changed")
+    for path in files:
         if stat.S_IMODE(os.stat(os.path.join(directory, path)).st_mode) != mode_of(path):
             raise FaultError("%s has another mode" % path)
-    if manifest(files) != listing:
-        raise FaultError("MANIFEST is changed")
     config = read_bytes(os.path.join(directory, "config.json"))
     if digest(config)[:12] != ident.rpartition("-")[2]:
         raise FaultError("config.json is changed")

@@ -1,0 +1,89 @@
+"""Feeds the history from the status of every tick, and keeps it in its two files."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Mapping
+
+from export_limiter.config import Config
+from export_limiter.files import read_json, write_text
+from export_limiter.history import History
+from export_limiter.judgement import STOPPING
+from export_limiter.limiter import FAILSAFE
+from export_limiter.tally import QUIET_STATES, Reading
+
+RING_FILE = "history.json"
+DAYS_FILE = "days.json"
+
+log = logging.getLogger(__name__)
+
+
+class Recording:
+    """The ring of the last 24 hours in RAM, written each minute, and the days on flash."""
+
+    def __init__(self, config: Config, runtime_dir: str, state_dir: str, now: float) -> None:
+        self._config = config
+        self._ring_path = runtime_dir + "/" + RING_FILE
+        self._days_path = state_dir + "/" + DAYS_FILE
+        self._history = History(config.max_multiplus_output_w, config.max_grid_export_w)
+        ring, days = read_json(self._ring_path), read_json(self._days_path)
+        self._history.resume(ring or {}, days or {}, now)
+        self._before: Mapping[str, Any] = {}
+
+    def note(self, status: Mapping[str, Any], now: float, wall_s: float) -> None:
+        """The status of one tick."""
+        self._events(status, now)
+        minute_ended, day_ended = self._history.note(self._reading(status), now, wall_s)
+        if minute_ended or status["state"] == STOPPING:
+            self._write(self._ring_path, self._history.ring(now), durable=False)
+        if day_ended:
+            self._write(self._days_path, self._history.days(), durable=True)
+
+    def _reading(self, status: Mapping[str, Any]) -> Reading:
+        state, cap_w = status["state"], status["cap_w"]
+        output_w, export_w = status["inverter_output_w"], status["grid_export_w"]
+        limit_w, export_limit_w = (
+            self._config.max_multiplus_output_w,
+            self._config.max_grid_export_w,
+        )
+        lost = output_w is None or (export_limit_w is not None and export_w is None)
+        if state == FAILSAFE or lost:
+            return Reading(state, cap_w)
+        over_export_w = None if export_limit_w is None else export_w - export_limit_w
+        return Reading(
+            state,
+            cap_w,
+            output_w,
+            None if export_limit_w is None else export_w,
+            None if limit_w is None else self._over_output_w(status, limit_w),
+            over_export_w,
+        )
+
+    def _over_output_w(self, status: Mapping[str, Any], limit_w: float) -> float:
+        """The total above its limit, or a phase above its share where that is worse."""
+        over_w = [status["inverter_output_w"] - limit_w]
+        if self._config.per_phase:
+            share_w = limit_w / self._config.phase_count
+            phases_w = [phase["inverter_output_w"] for phase in status["phases"]]
+            over_w += [phase_w - share_w for phase_w in phases_w if phase_w is not None]
+        return float(max(over_w))
+
+    def _events(self, status: Mapping[str, Any], now: float) -> None:
+        before, self._before = self._before, status
+        if not before:
+            commit = (status["commit"] or "no commit")[:12]
+            self._history.event("started: version %s, %s" % (status["version"], commit), now)
+        if status["state"] != before.get("state"):
+            quiet = {status["state"], before.get("state")} <= set(QUIET_STATES)
+            self._history.event("%s: %s" % (status["state"], status["reason"]), now, quiet)
+        if status["method"] and status["method"] != before.get("method"):
+            text = "limiting by %s at %s" % (status["method"], status["control_point"])
+            self._history.event(text, now)
+        if status["last_refusal"] and status["last_refusal"] != before.get("last_refusal"):
+            self._history.event("write refused: %s" % status["last_refusal"], now)
+
+    def _write(self, path: str, text: str, durable: bool) -> None:
+        try:
+            write_text(path, text, durable)
+        except OSError as error:
+            log.debug("%s not written: %s", path, error)
