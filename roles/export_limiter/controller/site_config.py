@@ -59,7 +59,8 @@ class Site(NamedTuple):
 
 def options() -> dict[str, dict[str, Any]]:
     """The role's variables by full name, as its argument spec types them."""
-    spec = yaml.safe_load(SPEC.read_text())
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # four times as fast
+    spec = yaml.load(SPEC.read_text(), Loader=loader)
     return spec["argument_specs"]["main"]["options"]
 
 
