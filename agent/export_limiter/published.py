@@ -30,7 +30,11 @@ class NameTakenError(RuntimeError):
 
 
 class Published(dbus.service.FallbackObject):  # type: ignore[misc]
-    """All paths of ``com.victronenergy.exportlimiter`` in one object."""
+    """All paths of ``com.victronenergy.exportlimiter`` in one object.
+
+    The dbus-python of the older images, 1.2.16, refuses to decorate what is annotated: the types
+    of what it decorates are comments.
+    """
 
     def __init__(self, connection: Any, version: str) -> None:
         try:
@@ -56,20 +60,23 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
             self.ItemsChanged({path: _item(value) for path, value in changed.items()})
 
     @dbus.service.signal(victron.BUS_ITEM, signature="a{sa{sv}}")  # type: ignore[untyped-decorator]
-    def ItemsChanged(self, items: Any) -> None:  # noqa: N802 - the name on the bus
+    def ItemsChanged(self, items):  # noqa: N802 - the name on the bus
+        # type: (Any) -> None
         """Values that changed together."""
 
     @dbus.service.method(  # type: ignore[untyped-decorator]
         victron.BUS_ITEM, out_signature="a{sa{sv}}", path_keyword="path"
     )
-    def GetItems(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
+    def GetItems(self, path="/"):  # noqa: N802 - the name on the bus
+        # type: (str) -> Any
         """Every path with value and text."""
         return {p: _item(v) for p, v in self._values.items()}
 
     @dbus.service.method(  # type: ignore[untyped-decorator]
         victron.BUS_ITEM, out_signature="v", path_keyword="path"
     )
-    def GetValue(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
+    def GetValue(self, path="/"):  # noqa: N802 - the name on the bus
+        # type: (str) -> Any
         """One value, or the tree below a path."""
         if path in self._values:
             return wrap(self._values[path])
@@ -81,7 +88,8 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     @dbus.service.method(  # type: ignore[untyped-decorator]
         victron.BUS_ITEM, out_signature="v", path_keyword="path"
     )
-    def GetText(self, path: str = "/") -> Any:  # noqa: N802 - the name on the bus
+    def GetText(self, path="/"):  # noqa: N802 - the name on the bus
+        # type: (str) -> Any
         """One value as text, or the tree below a path."""
         if path in self._values:
             return text_of(self._values[path])
@@ -91,7 +99,8 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     @dbus.service.method(  # type: ignore[untyped-decorator]
         victron.BUS_ITEM, in_signature="v", out_signature="i"
     )
-    def SetValue(self, value: Any) -> int:  # noqa: N802 - the name on the bus
+    def SetValue(self, value):  # noqa: N802 - the name on the bus
+        # type: (Any) -> int
         """Refused: a limit is changed by deploying a configuration."""
         return NOT_WRITABLE
 

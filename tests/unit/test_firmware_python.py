@@ -57,6 +57,23 @@ def test_only_modules_that_every_image_has_are_imported(path):
     assert set(imports_of(path)) <= library | BROUGHT_BY_THE_DEVICE | own
 
 
+def test_nothing_that_dbus_python_decorates_is_annotated():
+    """Its version 1.2.16, beside Python 3.8, ends the import with ValueError."""
+    tree = ast.parse((ROOT / "agent/export_limiter/published.py").read_text())
+
+    decorated = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.decorator_list
+    ]
+    annotated = [
+        node.name
+        for node in decorated
+        if node.returns or any(argument.annotation for argument in node.args.args)
+    ]
+
+    assert decorated
+    assert annotated == []
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_module_of_the_agent_can_be_imported_on(profile, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(sitecustomize(profile))
