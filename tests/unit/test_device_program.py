@@ -190,6 +190,21 @@ def test_first_release_that_fails_leaves_nothing_running_and_no_boot_line(site):
     assert not os.path.exists(site.at("data/rc.local"))
 
 
+def test_release_that_runs_already_is_only_repaired_and_stays(site):
+    apply(site, request())
+    site.status_is(enforceable=False, reason="grid lost")
+    device.forget(site.at("data/rc.local"))
+
+    reply = apply(site, request())
+
+    assert (reply["state"], site.current()) == ("confirmed", ident(request()))
+    assert site.boot_line() == "ours"
+    site.service.crashes = {OLD}
+    reply = apply(site, request())
+    assert (reply["state"], site.current()) == ("failed", ident(request()))
+    assert reply["msg"].endswith("it ran before and was left running")
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

@@ -193,8 +193,9 @@ def _rollback(place, request):
     settle(place)
     try:
         current = place.current()
-        target = last_good(place, current, request["higher_limit"], [])
-        if not current or not target:
+        confirmed = place.listed("confirmed")[::-1]
+        target = current and older(place, current, confirmed, request["higher_limit"])
+        if not target:
             raise FaultError("there is no confirmed release to go back to")
         return activate(place, target, last_good(place, target), request)
     finally:
@@ -238,14 +239,9 @@ def activate(place, new, back, request):
     except Exception as error:
         fault = described(error)["msg"]
     signal.alarm(WORK_S)
-    went = go_back(place, new, back)
-    return {
-        "changed": True,
-        "failed": True,
-        "state": "rolled back",
-        "id": back,
-        "msg": fault + went,
-    }
+    told = fault + go_back(place, new, back)
+    state = "failed" if back == new else "rolled back"
+    return {"changed": True, "failed": True, "state": state, "id": back, "msg": told}
 
 
 def settle(place):
@@ -275,24 +271,36 @@ def go_back(place, new, back):
         place.note("failed", new)
     if back is None:
         return "; nothing was installed before, and nothing runs now"
+    if back == new:
+        return "; it ran before and was left running"
     return "; back to %s%s" % (back, "" if back in place.listed("confirmed") else " (new limit)")
 
 
-def last_good(place, new, higher_limit=False, first=None):
-    """The release to go back to from ``new``, never with a higher limit; ``None`` if none.
+def last_good(place, new):
+    """The release to go back to if ``new`` fails; ``None`` if there is none.
 
-    That is the code running now, else the newest confirmed. Where ``new`` has a tighter limit, the
-    old code gets it in a release of its own, made and checked before anything is switched.
+    That is the code running now, else the newest confirmed. What runs already is only repaired,
+    and stays.
     """
-    candidates = [place.current()] if first is None else first
-    for old in candidates + place.listed("confirmed")[::-1]:
-        if old in (None, new):
-            continue
-        directory = place.release(old)
+    current = place.current()
+    if current == new:
+        return new
+    return older(place, new, [current] + place.listed("confirmed")[::-1])
+
+
+def older(place, new, candidates, higher_limit=False):
+    """The first whole one of the candidates, never with a higher limit than ``new`` has.
+
+    Where ``new`` has a tighter limit, the old code gets it in a release of its own, made and
+    checked before anything is switched.
+    """
+    for old in candidates:
         try:
-            verified(directory, old)
+            if old in (None, new) or not verified(place.release(old), old):
+                continue
         except FaultError:
             continue
+        directory = place.release(old)
         configs = [json.loads(read(place.release(i, "config.json"))) for i in (old, new)]
         tight = tighter(*configs)
         if higher_limit or tight == configs[0]:
