@@ -11,6 +11,7 @@ from gx.velib import Service
 
 GRID, ISLAND = 1, 240
 EXTERNAL_CONTROL, INVERTING = 252, 9
+LAST_NOTIFICATION_TYPE = 2
 
 
 def system_items(portal_id: str) -> dict[str, Item]:
@@ -78,10 +79,10 @@ def platform_items(notify: Callable[[str], None]) -> dict[str, Item]:
 
 
 class Notification(Item):
-    """Takes "TYPE<TAB>device<TAB>text", TYPE a number; anything else is -1, -2 or -3.
+    """Takes "TYPE<TAB>device<TAB>text": TYPE 0 is a warning, 1 an alarm, 2 a notification.
 
-    Which fault has which number is not documented; venus-platform's notifications.hpp only shows
-    that there are three.
+    Refused with -1 without three fields, -2 where TYPE is no number and -3 where it is another, as
+    VeQItemInjectNotification in venus-platform's notifications.hpp does (v3.70 on).
     """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
@@ -90,12 +91,12 @@ class Notification(Item):
 
     def write(self, value: Value) -> int:
         """Do what SetValue does and return what it answers."""
-        if not isinstance(value, str):
-            return -1
-        fields = value.split("\t")
+        fields = str(value).split("\t")
         if len(fields) != 3:
-            return -2
+            return -1
         if not fields[0].isdigit():
+            return -2
+        if int(fields[0]) > LAST_NOTIFICATION_TYPE:
             return -3
         self._notify(value)
         return 0

@@ -340,11 +340,10 @@ def test_a_notification_has_three_fields(site, client):
 
     codes = [
         client.set("platform", path, text, "s")
-        for text in ("1\tlimiter\tno power", "no fields", "x\ty\tz")
+        for text in ("1\tlimiter\tno power", "no fields", "x\ty\tz", "3\tlimiter\tno such type")
     ]
 
-    assert codes[0] == 0
-    assert max(codes[1:]) < 0
+    assert codes == [0, -1, -2, -3]
     assert site.state()["notifications"] == ["1\tlimiter\tno power"]
 
 
