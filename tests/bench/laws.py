@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from bench.profiles import EXPORT, Profile, Setting
 from export_limiter.config import Config
 from export_limiter.limiter import Limiter
 from export_limiter.limits import Measurement
+
+from bench.profiles import EXPORT, Profile, Setting
 
 STEP_W = 1000.0  # our default step, for every law that is compared under the same step
 INTERVAL_S = 1.0
@@ -45,6 +46,11 @@ class Case(NamedTuple):
     profile: Profile
     setting: Setting
     product: str
+
+    @property
+    def nominal_w(self) -> float:
+        """What all units together can deliver."""
+        return self.profile.nominal_w * self.setting.oversize
 
 
 class Ours:

@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.laws import Case, Law, Unlimited, View
-from bench.profiles import END_S, EXPORT, Profile
 from export_limiter.limits import Measurement
 from gx.inverter import InverterSpec, PhasePower, Response
 from gx.plant import Plant, PlantSpec
 
+from bench.laws import Case, Law, Unlimited, View
+from bench.profiles import END_S, EXPORT, Profile
+
 DT_S = 0.1
-SHARES = {1: (1.0,), 3: (0.5, 0.3, 0.2)}  # of the load, by phase
+SHARES = {1: (1.0,), 3: (0.4, 0.33, 0.27)}  # of the load, by phase
 GRID_SETPOINT_W = 50.0
 SEED = 1
 NAME = "ttyS4"
@@ -100,7 +101,7 @@ class _Loop:
         cap_w = self._law.decide(view)
         if cap_w is None:
             return
-        cap_w = float(round(max(0.0, min(self._case.profile.nominal_w, cap_w))))
+        cap_w = float(round(max(0.0, min(self._case.nominal_w, cap_w))))
         if cap_w != plant.cap_w:
             before_w = view.cap_w
             self._writes.append(Write(t_s, before_w, cap_w))
@@ -112,7 +113,7 @@ class _Loop:
         outputs_w = {p: vebus.out_w[p] - vebus.in_w[p] for p in plant.phases}
         exports_w = tuple(-w for w in plant.meter.phases_w.values())
         output_w, export_w = sum(outputs_w.values()), sum(exports_w)
-        nominal_w = self._case.profile.nominal_w
+        nominal_w = self._case.nominal_w
         return View(
             t_s=t_s,
             limited_w=export_w if export else output_w,
@@ -169,9 +170,14 @@ def demand_w(profile: Profile, t_s: float) -> float:
 def _make_plant(case: Case) -> Plant:
     profile, setting = case.profile, case.setting
     meter_age_s = profile.meter_age_s if setting.meter_age_s is None else setting.meter_age_s
+    unit_w = profile.unit_w * setting.oversize
     spec = PlantSpec(
-        inverters=(InverterSpec(NAME, setting.phases, profile.units, profile.unit_w),),
-        response=Response(gain=setting.gain, slew_w_per_s=setting.slew_w_per_s),
+        inverters=(InverterSpec(NAME, setting.phases, profile.units, unit_w),),
+        response=Response(
+            gain=setting.gain,
+            slew_w_per_s=setting.slew_w_per_s,
+            holds_input=setting.holds_input,
+        ),
         loop_s=setting.loop_s,
         meter_lag_s=meter_age_s,
         meter_interval_s=0.0,

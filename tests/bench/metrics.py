@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.loop import DT_S, Run, Sample, Write
+from bench.loop import DT_S, Run, Sample
 from bench.profiles import START_S
 
 ABOVE_W = 20.0  # less is within what a meter can tell

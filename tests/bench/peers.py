@@ -44,7 +44,7 @@ class OpenEms:
     interval_s = 1.0
 
     def __init__(self, case: Case) -> None:
-        self._rise_w = 0.02 * case.profile.nominal_w
+        self._rise_w = 0.02 * case.nominal_w
 
     def decide(self, view: View) -> float:
         """Tighten at once, relax slowly."""
@@ -58,7 +58,7 @@ class HoymilesZeroExport:
 
     def __init__(self, case: Case, interval_s: float = 20.0) -> None:
         self.interval_s = interval_s
-        self._large_w = 0.2 * case.profile.nominal_w
+        self._large_w = 0.2 * case.nominal_w
 
     def decide(self, view: View) -> float | None:
         """Correct the cap by the error."""
@@ -91,11 +91,11 @@ class OpenDtuOnBattery:
 
 
 class FirstVersion:
-    """The first version's law, made to loop: above the limit down by excess and 500 W, else open."""
+    """The first version's law, made to loop: above the limit down by 500 W more, else open."""
 
     def __init__(self, case: Case, interval_s: float = 5.0) -> None:
         self.interval_s = interval_s
-        self._open_w = case.profile.nominal_w
+        self._open_w = case.nominal_w
 
     def decide(self, view: View) -> float:
         """Down by what is too much and a reserve, else up to all there is."""

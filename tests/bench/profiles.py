@@ -58,6 +58,8 @@ class Setting(NamedTuple):
     meter_age_s: float | None = None
     phases: int = 1
     per_phase: bool = False
+    oversize: float = 1.0
+    holds_input: bool = False
 
 
 BASE = Setting()
@@ -73,8 +75,21 @@ SETTINGS = {
         Setting("meter 0.25 s", "meter age 0.25 s, inverter 1 s", meter_age_s=0.25),
         Setting("meter 2.5 s", "meter age 2.5 s, inverter 1 s", meter_age_s=2.5),
         Setting("meter 5 s", "meter age 5 s, inverter 1 s", meter_age_s=5.0),
-        Setting("three phases", "load 50/30/20 % over three phases", phases=3),
-        Setting("per phase", "three phases, each its share", phases=3, per_phase=True),
+        Setting("roomy", "inverter 25 % larger than its PV or load", oversize=1.25),
+        Setting(
+            "holds input",
+            "AC input held as hub4control of 2016 does, inner ESS loop",
+            loop_s=2.4,
+            holds_input=True,
+        ),
+        Setting("three phases", "load 40/33/27 % over three phases", phases=3, oversize=1.25),
+        Setting(
+            "per phase",
+            "as three phases, each phase its share",
+            phases=3,
+            oversize=1.25,
+            per_phase=True,
+        ),
     )
 }
 
