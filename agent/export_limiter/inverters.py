@@ -70,7 +70,7 @@ class Site:
 
     def inverters(self) -> List[str]:
         """Services with a unit attached. The service stays when the unit goes: /Connected is 0."""
-        return [n for n in self.names(victron.VEBUS) if self._connected(n)]
+        return [n for n in self.names(victron.VEBUS) if self.connected(n)]
 
     def main_inverter(self) -> Optional[str]:
         """The one that hub4control steers: systemcalc's choice, else the first."""
@@ -87,7 +87,7 @@ class Site:
             Inverter(
                 name,
                 self.value(name, victron.PRODUCT_NAME),
-                self._connected(name),
+                self.connected(name),
                 name == main,
                 self.value(name, victron.PHASE_COUNT),
                 self.power(name, victron.NOMINAL_POWER),
@@ -125,12 +125,13 @@ class Site:
 
     def meter(self) -> Optional[str]:
         """The grid meter. Once seen, its loss is lost data, never another way of measuring."""
-        meters = [n for n in self.names(victron.GRID) if self._connected(n)]
+        meters = [n for n in self.names(victron.GRID) if self.connected(n)]
         if meters:
             self._meter = meters[0]
         return self._meter
 
-    def _connected(self, name: str) -> bool:
+    def connected(self, name: str) -> bool:
+        """Whether a unit answers behind a service; a service without the path is taken to."""
         return not self.knows(name, victron.CONNECTED) or bool(
             self.value(name, victron.CONNECTED) == 1
         )

@@ -7,7 +7,7 @@ count. Export is the negative of the grid meter, else of the AC input.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 from export_limiter import victron
 from export_limiter.inverters import Site, sane
@@ -26,6 +26,8 @@ class Measuring:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._stillness: Dict[str, _Stillness] = {}
+        self._wanted: List[Tuple[str, str]] = []
+        self._live: Set[Tuple[str, str]] = set()  # phases that have had a value
 
     def polled_paths(self, per_phase: bool) -> List[Tuple[str, str]]:
         """What to read this tick: signals come on change only, so silence proves nothing."""
@@ -37,6 +39,7 @@ class Measuring:
         meter = self._site.meter()
         if meter is not None:
             wanted += self._power_paths(meter, victron.GRID_POWER, victron.grid_phase, per_phase)
+        self._wanted = wanted
         return wanted
 
     def measure(
@@ -63,22 +66,24 @@ class Measuring:
     def _power_paths(
         self, name: str, total: str, phase_path: Any, per_phase: bool
     ) -> List[Tuple[str, str]]:
-        """The total where the service has one, else its phases; both where phases count."""
+        """The total where the service has one; else, or where phases count, its phases."""
         phases = [
             (name, phase_path(p)) for p in victron.PHASES if self._site.knows(name, phase_path(p))
         ]
-        if not self._site.knows(name, total):
-            return phases
-        return [(name, total)] + (phases if per_phase else [])
+        has_total = self._site.knows(name, total)
+        return [(name, total)] if has_total and not (phases and per_phase) else phases
 
     def _total_w(
         self, name: str, total: str, phase_path: Any, readings: Readings
     ) -> Optional[float]:
-        if self._site.knows(name, total):
+        if (name, total) in self._wanted:
             return sane(readings.get((name, total)))
-        phases = [sane(readings.get((name, phase_path(p)))) for p in victron.PHASES]
-        valid = [w for w in phases if w is not None]
-        return sum(valid) if valid else None
+        keys = [(name, phase_path(p)) for p in victron.PHASES]
+        valid_w = {key: w for key, w in ((k, sane(readings.get(k))) for k in keys) if w is not None}
+        self._live.update(valid_w)
+        # A phase that the system does not have never has a value; one that loses it is lost data.
+        whole = bool(valid_w) and all(key in valid_w for key in keys if key in self._live)
+        return sum(valid_w.values()) if whole else None
 
     def _output_w(self, name: str, readings: Readings) -> Optional[float]:
         out_w = self._total_w(name, victron.OUT_POWER, victron.out_phase, readings)
@@ -108,13 +113,17 @@ class Measuring:
 
     def _export_w(self, main: Optional[str], readings: Readings) -> Optional[float]:
         meter = self._site.meter()
-        if meter is not None:
-            import_w = self._total_w(meter, victron.GRID_POWER, victron.grid_phase, readings)
-        elif main is not None and not self._no_input(main):
-            import_w = self._total_w(main, victron.IN_POWER, victron.in_phase, readings)
-        else:
+        if meter is not None and not self._site.connected(meter):
             import_w = None
-        return None if import_w is None else -import_w
+        elif meter is not None:
+            import_w = self._total_w(meter, victron.GRID_POWER, victron.grid_phase, readings)
+        elif main is None:
+            import_w = None
+        elif self._site.value(main, victron.ACTIVE_INPUT) == victron.NO_ACTIVE_INPUT:
+            import_w = 0.0  # nothing to feed into
+        else:
+            import_w = self._total_w(main, victron.IN_POWER, victron.in_phase, readings)
+        return None if import_w is None else 0.0 - import_w
 
     def _phase_export_w(self, main: str, phase: str, readings: Readings) -> Optional[float]:
         meter = self._site.meter()
