@@ -195,6 +195,7 @@ class AgentProcess:
     """The agent from the working tree, on a bus, with its own runtime and state directories.
 
     With a `speed` other than 1 its clock runs as that of a site started with the same `--speed`.
+    `python` is the command that runs it.
     """
 
     def __init__(
@@ -204,6 +205,7 @@ class AgentProcess:
         directory: Path,
         arguments: Sequence[str] = (),
         speed: float = 1.0,
+        python: Sequence[str] = (PYTHON,),
     ) -> None:
         self.runtime, self.state = directory / "run", directory / "state"
         self.log = directory / "agent.log"
@@ -216,6 +218,7 @@ class AgentProcess:
         }
         self.arguments = ["--runtime-dir", str(self.runtime), "--state-dir", str(self.state)]
         self._more = list(arguments)
+        self._python = python
         self._program = ["export_limiter"] if speed == 1 else ["gx.faster", str(speed)]
         for each in (self.runtime, self.state):
             each.mkdir(exist_ok=True)
@@ -238,7 +241,7 @@ class AgentProcess:
 
     def command(self, verb: str, *arguments: str) -> list[str]:
         """Return the command line of one of the agent's verbs."""
-        return [PYTHON, "-m", *self._program, verb, *self.arguments, *arguments]
+        return [*self._python, "-m", *self._program, verb, *self.arguments, *arguments]
 
     def call(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end."""

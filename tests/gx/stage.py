@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from gx.bus import AgentProcess, BusClient, Json, PrivateBus, Site
+from gx.bus import PYTHON, AgentProcess, BusClient, Json, PrivateBus, Site
 
 SPEED = 10.0  # site seconds per second
 AT_ONCE = 6
@@ -24,9 +24,13 @@ LIFELIKE = {"meter_lag_s": 1.0, "vebus_lag_s": 0.5, "loop_s": 2.4}
 
 
 class Stage:
-    """A bus, started with the context; sites and agents end with it."""
+    """A bus, started with the context; sites and agents end with it.
 
-    def __init__(self, speed: float = SPEED) -> None:
+    `python` is the command that runs its agents.
+    """
+
+    def __init__(self, python: Sequence[str] = (PYTHON,), speed: float = SPEED) -> None:
+        self.python = python
         self.speed = speed
         self._stack = ExitStack()
         self.agents: list[AgentProcess] = []
@@ -58,8 +62,9 @@ class Stage:
         """Make an agent ready to be started, or for its other verbs."""
         place = self.directory / f"agent{len(self.agents)}"
         place.mkdir()
-        self.agents.append(AgentProcess(self.bus, config, place, arguments, self.speed))
-        return self.agents[-1]
+        agent = AgentProcess(self.bus, config, place, arguments, self.speed, self.python)
+        self.agents.append(agent)
+        return agent
 
     def client(self) -> BusClient:
         """Connect another program to the bus."""
@@ -67,7 +72,10 @@ class Stage:
 
 
 class Together:
-    """Plays tests on stages, several at once, in the order given."""
+    """Plays tests on stages, several at once, in the order given.
+
+    Each has a name, and its arguments; for `stage` there is what finds the agent's Python.
+    """
 
     def __init__(self, tests: Sequence[tuple[str, Callable[..., None], Json]]) -> None:
         self._pool = ThreadPoolExecutor(AT_ONCE)
@@ -85,5 +93,6 @@ class Together:
 
 
 def _play(test: Callable[..., None], arguments: Json) -> None:
-    with Stage() as stage:
+    find_python = arguments.pop("stage")
+    with Stage(find_python()) as stage:
         test(stage, **arguments)

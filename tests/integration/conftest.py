@@ -1,21 +1,30 @@
 """A private bus for each test, and what can be put on it: sites, agents, other programs.
 
-A test with the argument `stage` is played together with others of its kind, see `gx.stage`.
+A test with the argument `stage` is played together with others of its kind, see `gx.stage`, and
+with the agent on several Pythons.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from gx.bus import PYTHON, AgentProcess, BusClient, PrivateBus, Site
 from gx.stage import RELAXED, Together
+from trees.debian import OTHER_PYTHONS, Tree, TreeError, missing
 
 TOGETHER = pytest.StashKey[Together]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Play each test on stages with the agent on this machine's Python and on those of trees."""
+    if "stage" in metafunc.fixturenames:
+        here = pytest.param(lambda: (PYTHON,), id=pytest.HIDDEN_PARAM)
+        metafunc.parametrize("stage", [here, *map(_on_tree, OTHER_PYTHONS)])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,6 +95,18 @@ def client(bus, tmp_path) -> Iterator[BusClient]:
     """Connect another program to the bus."""
     with BusClient(bus, tmp_path / "client.log") as running:
         yield running
+
+
+def _on_tree(tree: Tree) -> Any:
+    def find_python() -> Sequence[str]:
+        try:
+            return tree.command()
+        except TreeError as error:
+            pytest.skip(str(error))
+
+    reason = missing(tree)
+    marks = [pytest.mark.slow, *([pytest.mark.skip(reason=reason)] if reason else [])]
+    return pytest.param(find_python, id=tree.name, marks=marks)
 
 
 def _on_stage(item: pytest.Item) -> bool:
