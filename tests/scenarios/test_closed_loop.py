@@ -1,0 +1,46 @@
+"""Law and plant together: whatever the ages of the figures, the site comes to rest and complies."""
+
+import pytest
+from bench.laws import Case, Ours
+from bench.loop import run
+from bench.metrics import measure
+from bench.profiles import EXPORT, OUTPUT, PROFILES, SETTINGS
+
+STILL_W = 50.0
+
+
+def figures(profile, setting="base", product=EXPORT, **changes):
+    """The figures of one run of our law; changes are those of the profile."""
+    case = Case(PROFILES[profile]._replace(**changes), SETTINGS[setting], product)
+    return measure(run(case, Ours(case)))
+
+
+@pytest.mark.parametrize(
+    ("meter_age_s", "vebus_age_s"),
+    [(0.3, 1.0), (1.0, 1.0), (2.5, 1.0), (5.0, 1.0), (5.0, 5.0), (1.0, 2.5), (1.0, 5.0)],
+)
+def test_the_site_comes_to_rest_whatever_the_ages_of_the_figures(meter_age_s, vebus_age_s):
+    found = figures("P1", meter_age_s=meter_age_s, vebus_age_s=vebus_age_s)
+
+    assert found.swing_w <= STILL_W
+    assert found.longest_s <= 30
+
+
+@pytest.mark.parametrize("setting", ["loop", "slew", "slew and loop", "gain 0.956", "gain 1.03"])
+def test_the_site_comes_to_rest_whatever_the_inverter_is_like(setting):
+    assert figures("P1", setting).swing_w <= STILL_W
+
+
+def test_30_kw_too_much_are_gone_within_a_minute():
+    assert figures("P1/30").longest_s <= 60
+
+
+@pytest.mark.parametrize("profile", ["P1", "P1/30", "P3", "P4", "P5"])
+def test_no_load_brings_an_armed_inverter_above_its_limit(profile):
+    assert figures(profile, product=OUTPUT).exceed_wh == 0
+
+
+def test_the_law_notices_an_age_it_was_not_told_of():
+    case = Case(PROFILES["P8/5-1"], SETTINGS["base"], EXPORT)
+
+    assert run(case, Ours(case)).hunting

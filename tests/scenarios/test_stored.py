@@ -1,0 +1,62 @@
+"""Where the only control point is a setting on flash, writes are counted and few."""
+
+from export_limiter.limiter import Actuator
+
+
+def stored(writes_left=24):
+    """The control point, with so many writes left today."""
+    return Actuator(stored=True, writes_left=writes_left)
+
+
+def caps_of(told, ticks, output_w, export_w=None, actuator=None, start_s=0):
+    """The cap after each tick while the site stays as it is."""
+    return [
+        told.tick(start_s + i, output_w, export_w, actuator or stored())[0] for i in range(ticks)
+    ]
+
+
+def test_a_binding_decrease_is_walked_in_steps(story):
+    told = story(max_multiplus_output_w=5000.0)
+
+    assert caps_of(told, 5, 8000) == [8000, 7000, 6000, 5000, 5000]
+    assert told.writes == 4
+
+
+def test_the_last_write_of_the_day_goes_all_the_way(story):
+    told = story(max_multiplus_output_w=5000.0)
+    told.limiter.adopt(8000.0)
+
+    assert caps_of(told, 1, 8000, actuator=stored(writes_left=2)) == [7000]
+    assert caps_of(told, 1, 8000, actuator=stored(writes_left=1), start_s=1) == [5000]
+
+
+def test_an_increase_is_one_write_after_ten_minutes(story):
+    told = story(max_multiplus_output_w=8000.0)
+    told.limiter.adopt(5000.0)
+
+    caps = caps_of(told, 602, 5000)
+
+    assert caps[:600] == [5000] * 600
+    assert caps[-1] == 8000
+    assert told.writes == 1
+
+
+def test_an_export_limit_stands_at_its_failsafe_limit_and_follows_no_load(story):
+    told = story(max_grid_export_w=4000.0)
+
+    # 6000 W, then whatever the loads do: 4000 is safe without any.
+    assert caps_of(told, 4, 6000, 3000) == [6000, 5000, 4000, 4000]
+    for t_s in range(4, 200):
+        told.tick(t_s, 4000, -3000 + 500 * (t_s % 13), stored())
+
+    assert told.limiter.cap_w == 4000
+    assert told.writes == 3
+
+
+def test_steady_output_at_the_limit_writes_nothing(story):
+    told = story(max_multiplus_output_w=5000.0)
+    told.limiter.adopt(5000.0)
+
+    caps_of(told, 1000, 4990)
+
+    assert told.writes == 0
