@@ -9,7 +9,8 @@ from export_limiter.excursions import Excursion
 # A minute is as bad as the worst state that was in it; these rise in badness.
 QUIET_STATES = ("monitoring", "relaxing", "limiting")
 STATES = (*QUIET_STATES, "stopping", "starting", "failsafe", "not_enforceable")
-BINS_S = (15.0, 60.0)  # EREC G100: below 15 s, 15 to 60 s, above 60 s
+# EREC G100 tells apart below 15 s, 15 to 60 s and above 60 s.
+SHORT_S, LONG_S = 15.0, 60.0
 
 # What :meth:`Sums.columns` gives.
 COLUMNS = (
@@ -41,7 +42,7 @@ class Sums:
         self.output_max_w: Optional[float] = None
         self.export_max_w: Optional[float] = None
         self.states_s = [0.0] * len(STATES)
-        self.ended = [0] * (len(BINS_S) + 1)
+        self.ended = [0, 0, 0]
         self.longest_s = self.highest_w = 0.0
         if values is not None:
             vars(self).update({name: values[name] for name in vars(self)})
@@ -64,8 +65,9 @@ class Sums:
 
     def count(self, excursion: Excursion) -> None:
         """An excursion has ended."""
-        self.ended[sum(excursion.length_s >= edge_s for edge_s in BINS_S)] += 1
-        self.longest_s = max(self.longest_s, excursion.length_s)
+        length_s = excursion.length_s
+        self.ended[0 if length_s < SHORT_S else 1 if length_s <= LONG_S else 2] += 1
+        self.longest_s = max(self.longest_s, length_s)
         self.highest_w = max(self.highest_w, excursion.highest_w)
 
     def worst(self) -> str:

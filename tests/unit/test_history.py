@@ -116,23 +116,24 @@ def test_export_is_kept_where_it_is_limited():
 
 
 @pytest.mark.parametrize(
-    ("above_s", "column"),
-    [(14, "below_15_s"), (15, "from_15_to_60_s"), (59, "from_15_to_60_s"), (60, "above_60_s")],
+    ("length_s", "column"),
+    [
+        (14, "below_15_s"),
+        (15, "from_15_to_60_s"),
+        (60, "from_15_to_60_s"),
+        (61, "above_60_s"),
+    ],
 )
-def test_an_excursion_is_counted_in_its_bin(above_s, column):
+def test_an_excursion_is_counted_in_its_bin(length_s, column):
     told = Told(wall=NOON + DAY_S / 2 - 300)
-    told.run(30, reading()).run(above_s, reading(5600)).run(1, reading(5100)).run(300, reading())
+    told.run(30, reading()).run(length_s - 1, reading(5600)).run(1, reading(5100))
+    told.run(300, reading())
 
-    assert told.excursions == [(above_s + 1, 600)]
-    bins = {name: told.days[0][name] for name in DAY_FIELDS if name.endswith("_s")}
-    names = ("below_15_s", "from_15_to_60_s", "above_60_s")
-    assert [bins[name] for name in names] == [int(name == column_of(above_s + 1)) for name in names]
-    assert bins["longest_s"] == above_s + 1
-    assert column in names
-
-
-def column_of(seconds: float) -> str:
-    return "below_15_s" if seconds < 15 else "from_15_to_60_s" if seconds < 60 else "above_60_s"
+    day = told.days[0]
+    assert told.excursions == [(length_s, 600)]
+    assert (day["longest_s"], day["highest_w"]) == (length_s, 600)
+    counts = {name: day[name] for name in ("below_15_s", "from_15_to_60_s", "above_60_s")}
+    assert counts == {**dict.fromkeys(counts, 0), column: 1}
 
 
 def test_what_a_meter_would_not_show_is_no_excursion():

@@ -33,6 +33,9 @@ EXECUTABLES = ("run", "export-limiter")
 BESIDE_MANIFEST = {"MANIFEST", "config.json"}
 OURS = {"releases", "current", "confirmed", "failed", "pending", "back", "lock", "rc.local.before"}
 OF_AGENT = {"state.json", "state.json.new", "days.json", "days.json.new"}
+# What the agent keeps of the past, and under which name its rows stand.
+HISTORY = {"data/%s/days.json" % NAME: "days", "run/%s/history.json" % NAME: "minutes"}
+LONGEST_HISTORY = 400000
 PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # The agent's own default where a configuration does not say.
 DEFAULT_LIMITS = {"max_multiplus_output_w": 30000, "max_grid_export_w": None}
@@ -93,8 +96,8 @@ def _out_of_time(_number, _frame):
 # What can be asked
 
 
-def probe(place, _request):
-    """What this device is and what runs on it; writes nothing."""
+def probe(place, request):
+    """What this device is and what runs on it; writes nothing. The history only if asked for."""
     current = place.current()
     pid, uptime_s = place.service.state()
     found = {
@@ -108,6 +111,7 @@ def probe(place, _request):
         "free_kb": place.free_kb(),
         "installed": os.path.lexists(place.base),
         "current": current,
+        "since": place.since(),
         "last_confirmed": (place.listed("confirmed") or [None])[-1],
         "last_failed": (place.listed("failed") or [None])[-1],
         "undecided": os.path.exists(place.of("pending")),
@@ -129,12 +133,15 @@ def probe(place, _request):
             found["sha256"] = verified(place.release(current), current)
         except FaultError as fault:
             found["drift"] = str(fault)
+    if request.get("history"):
+        found["history"] = place.history()
     return found
 
 
 def apply(place, request):
     """Put a release with its configuration in place and keep it only if it is healthy."""
-    return in_worker(place, request, _apply, WORK_S + LOAD_S + 2 * request["health_s"])
+    reply = in_worker(place, request, _apply, WORK_S + LOAD_S + 2 * request["health_s"])
+    return dict(reply, status=place.status())
 
 
 def rollback(place, request):
@@ -493,6 +500,29 @@ class Place:
         except ValueError:
             return None
 
+    def history(self):
+        """What the agent keeps of the last day and of the days before, in columns.
+
+        Numbers are differences to the one before: over a slow link that is half of the rows.
+        """
+        told = {}
+        try:
+            for path, rows in HISTORY.items():
+                text = read(self.at(path))
+                kept = json.loads(text) if 0 < len(text) <= LONGEST_HISTORY else {rows: []}
+                told.update(kept, **{rows: [differences(each) for each in zip(*kept[rows])]})
+                told[rows + "_fields"] = told.pop("fields", [])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            told["unreadable"] = True
+        return dict(told, monotonic_s=time.monotonic(), clock_s=time.time())
+
+    def since(self):
+        """When what runs became current, by this device's clock; or ``None``."""
+        try:
+            return os.lstat(self.of("current")).st_mtime
+        except OSError:
+            return None
+
     def free_kb(self):
         """What is free for us on /data."""
         about = os.statvfs(self.at("data"))
@@ -742,6 +772,16 @@ def manifest(files):
 def mode_of(path):
     """Modes go by name."""
     return 0o755 if os.path.basename(path) in EXECUTABLES else 0o644
+
+
+def differences(column):
+    """A column with each number as the difference to the number before; all else as it is."""
+    told, before = [], 0
+    for value in column:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        told.append(round(value - before, 2) if number else value)
+        before = value if number else before
+    return told
 
 
 def canonical(config):
