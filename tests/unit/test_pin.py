@@ -67,6 +67,22 @@ def test_edits_and_attributes_do_not_change_a_release(repository: Path) -> None:
     assert pin.edited(str(repository)) == ["agent/new", "agent/run"]
 
 
+def test_edited_tree_is_numbered_by_its_content_as_a_commit_of_it_would_be(
+    repository: Path,
+) -> None:
+    commit(repository)
+    (repository / "agent/run").write_text("edited\n")
+    (repository / "agent/new").write_text("untracked\n")
+    (repository / "agent/VERSION").unlink()
+    (repository / ".gitignore").write_text("*.pyc\n")
+    (repository / "agent/run.pyc").write_bytes(b"\xa7")
+
+    edited = pin.worktree(str(repository))
+
+    assert edited.commit == edited.sha256[:40]
+    assert edited.files == pin.build(str(repository), commit(repository)).files
+
+
 @pytest.mark.parametrize("changed", ["run", "VERSION"])
 def test_another_byte_is_another_hash_and_refused(repository: Path, changed: str) -> None:
     pinned = pin.build(str(repository), commit(repository)).sha256
@@ -139,6 +155,8 @@ def test_what_is_not_a_plain_small_text_file_is_refused(
 
     with pytest.raises(pin.PinError, match=reason):
         pin.build(str(repository), head)
+    with pytest.raises(pin.PinError, match=reason):
+        pin.worktree(str(repository))
 
 
 @pytest.mark.parametrize("path", ["../run", "a/../../run", "/etc/passwd", "a//b", "./run"])

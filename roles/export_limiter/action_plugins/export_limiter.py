@@ -23,6 +23,7 @@ BOOTSTRAP = (
     "import sys,zlib;i=sys.stdin.buffer;"
     "exec(compile(zlib.decompress(i.read(int(i.readline()))),'device.py','exec'))"
 )
+UNPINNED = "worktree"  # what an operator asks for by name, in place of a commit
 CHANGING = ("apply", "rollback", "remove")
 VERBS = ("probe", "discover", "unreached", *CHANGING)
 # The site's settings that the device program needs.
@@ -92,7 +93,16 @@ class ActionModule(ActionBase):
                     values[name] = self._templar.template(task_vars[name])
                 except AnsibleError as error:
                     faults.append(f"{name}: {error.message}")
+        if values.get("export_limiter_commit") == UNPINNED:
+            pin = load("pin")
+            try:
+                release = pin.worktree(values["export_limiter_repository"])
+                values["export_limiter_sha256"] = release.sha256
+            except pin.PinError as error:
+                faults.append(f"export_limiter_commit: {error}")
         site = site_config.render(values)._asdict()
+        if site["settings"].get("commit") == UNPINNED and not faults:
+            site["settings"].update(commit=release.commit, unpinned=True)
         site["faults"] = faults or site["faults"]
         return site
 

@@ -28,6 +28,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # Written beside the files on the device: a release that brought its own would shadow them.
 RESERVED = ("MANIFEST", "config.json")
+NEVER = "a link or a submodule is never deployed"
 REGULAR = ("100644", "100755")
 MAX_FILES = 200
 MAX_FILE_BYTES = 256 * 1024
@@ -61,8 +62,29 @@ def build(repository: str, commit: str, signers: str | None = None) -> Release:
     return of_files(commit, _files(directory, commit))
 
 
+def worktree(repository: str) -> Release:
+    """The agent as it is being edited; its hash stands for the commit that it does not have."""
+    directory = _local(repository, "")
+    listing = _git(directory, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", AGENT)
+    files = {}
+    for entry in sorted(set(listing.decode("utf-8", "replace").split("\0")[:-1])):
+        source = os.path.join(directory, entry)
+        if not os.path.lexists(source):
+            continue
+        if os.path.islink(source) or not os.path.isfile(source):
+            raise PinError(f"{entry} is not a regular file: {NEVER}")
+        path = _deployable(entry)
+        files[path] = _text(path, Path(source).read_bytes())
+    sha256 = of_files("", files).sha256
+    return of_files(sha256[:40], files)
+
+
 def of_files(commit: str, files: dict[str, str]) -> Release:
-    """Number a release whose files are at hand."""
+    """Number a release whose files are at hand; too many or too large is refused."""
+    if len(files) > MAX_FILES:
+        raise PinError(f"{AGENT} has {len(files)} files, at most {MAX_FILES} are allowed")
+    if sum(map(len, files.values())) > MAX_RELEASE_BYTES:
+        raise PinError(f"{AGENT} is larger than {MAX_RELEASE_BYTES} bytes")
     text = manifest(files)
     return Release(commit, files, text, hashlib.sha256(text.encode()).hexdigest())
 
@@ -118,13 +140,8 @@ def _files(directory: str, commit: str) -> dict[str, str]:
     blobs = dict(_listed(directory, commit))
     if not blobs:
         raise PinError(f"commit {commit} has no {AGENT}")
-    if len(blobs) > MAX_FILES:
-        raise PinError(f"{AGENT} has {len(blobs)} files, at most {MAX_FILES} are allowed")
     contents = _contents(directory, list(blobs.values()))
-    files = {path: _text(path, contents[blob]) for path, blob in blobs.items()}
-    if sum(map(len, contents.values())) > MAX_RELEASE_BYTES:
-        raise PinError(f"{AGENT} is larger than {MAX_RELEASE_BYTES} bytes")
-    return files
+    return {path: _text(path, contents[blob]) for path, blob in blobs.items()}
 
 
 def _listed(directory: str, commit: str) -> Iterator[tuple[str, str]]:
@@ -134,14 +151,18 @@ def _listed(directory: str, commit: str) -> Iterator[tuple[str, str]]:
         about, _, path = entry.partition("\t")
         mode, kind, blob = about.split(" ")
         if mode not in REGULAR or kind != "blob":
-            raise PinError(f"{path} is not a regular file: a link or a submodule is never deployed")
-        path = path[len(AGENT) :]
-        parts = path.split("/")
-        if not SAFE_PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(parts):
-            raise PinError(f"{AGENT}{path!r} is a path that is never deployed")
-        if path in RESERVED:
-            raise PinError(f"{AGENT}{path} has a name that deployment itself needs")
-        yield path, blob
+            raise PinError(f"{path} is not a regular file: {NEVER}")
+        yield _deployable(path), blob
+
+
+def _deployable(path: str) -> str:
+    """A path of git as a path of the release."""
+    path = path[len(AGENT) :]
+    if not SAFE_PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise PinError(f"{AGENT}{path!r} is a path that is never deployed")
+    if path in RESERVED:
+        raise PinError(f"{AGENT}{path} has a name that deployment itself needs")
+    return path
 
 
 def _contents(directory: str, blobs: list[str]) -> dict[str, bytes]:

@@ -28,7 +28,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Name the filters."""
-        public = (preflight, releases, plan, gate, report, status, check, table)
+        public = (preflight, unpinned, releases, plan, gate, report, status, check, table)
         return {f"export_limiter_{function.__name__}": function for function in public}
 
 
@@ -52,6 +52,12 @@ def preflight(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
             faults += site_config.check(Path(directory), configs)
         faults += [fault for host in group for fault in _older(host, probes[host], release)]
     return faults
+
+
+def unpinned(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> str:
+    """The sha256 of the edited tree that some of these hosts are to have, or nothing."""
+    settings = [probe["site"]["settings"] for probe in _probes(hosts, hostvars).values()]
+    return next((each["sha256"] for each in settings if each.get("unpinned")), "")
 
 
 def releases(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, str]:
@@ -266,9 +272,12 @@ def _by_pin(probes: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
 def _built(settings: Mapping[str, Any]) -> Any:
     """The release that a site is pinned to, verified; raises PinError."""
     pin = load("pin")
-    commit, sha256 = settings.get("commit", ""), settings.get("sha256", "")
-    release = pin.build(settings["repository"], commit, settings["allowed_signers"] or None)
-    pin.verify(release, sha256)
+    if settings.get("unpinned"):
+        release = pin.worktree(settings["repository"])
+    else:
+        signers = settings["allowed_signers"] or None
+        release = pin.build(settings["repository"], settings.get("commit", ""), signers)
+    pin.verify(release, settings.get("sha256", ""))
     return release
 
 
