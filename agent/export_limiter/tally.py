@@ -79,7 +79,7 @@ class Sums:
         mean_w = self.output_ws / self.measured_s if self.measured_s else None
         export_w = self.export_ws / self.measured_s if self.export_max_w is not None else None
         powers = (self.output_min_w, mean_w, self.output_max_w, export_w, self.export_max_w)
-        above = (round(self.above_s), round(self.above_ws / 3600, 2))
+        above = (round(self.above_s), round(self.above_ws / 3600, 3))
         return [round(self.measured_s), *map(whole, powers), *above]
 
 

@@ -59,7 +59,7 @@ def sums(column: Iterable[Any]) -> list[Any]:
     total = 0.0
     for value in column:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            total = round(total + value, 2)
+            total = round(total + value, 3)
             told.append(int(total) if total == int(total) else total)
         else:
             told.append(value)

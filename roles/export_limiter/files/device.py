@@ -779,7 +779,7 @@ def differences(column):
     told, before = [], 0
     for value in column:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        told.append(round(value - before, 2) if number else value)
+        told.append(round(value - before, 3) if number else value)
         before = value if number else before
     return told
 
