@@ -57,6 +57,10 @@ class Effect:
         above = cap_w is not None and output_w > cap_w + max(OBEY_W, OBEY_SHARE * cap_w)
         return self._disobeyed.holds(above and not falling and not assisting, now, OBEY_S)
 
+    def pause(self) -> None:
+        """Nothing can be judged now: what was noticed so far counts no more."""
+        self._unconfirmed, self._disobeyed = Hold(), Hold()
+
     def changed_by_another(self, now: float) -> bool:
         """Count a change that was not ours; true when it is one too many."""
         self._changes.append(now)

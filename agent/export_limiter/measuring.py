@@ -34,8 +34,7 @@ class Measuring:
         wanted: List[Tuple[str, str]] = []
         for name in self._site.inverters():
             wanted += self._power_paths(name, victron.OUT_POWER, victron.out_phase, per_phase)
-            if self._site.knows(name, victron.IN_POWER):
-                wanted += self._power_paths(name, victron.IN_POWER, victron.in_phase, per_phase)
+            wanted += self._power_paths(name, victron.IN_POWER, victron.in_phase, per_phase)
         meter = self._site.meter()
         if meter is not None:
             wanted += self._power_paths(meter, victron.GRID_POWER, victron.grid_phase, per_phase)
@@ -96,7 +95,8 @@ class Measuring:
         """No active input, or a unit that never had the path: all output is its own."""
         if self._site.value(name, victron.ACTIVE_INPUT) == victron.NO_ACTIVE_INPUT:
             return True
-        return not self._site.knows(name, victron.IN_POWER)
+        paths = (victron.IN_POWER, *map(victron.in_phase, victron.PHASES))
+        return not any(self._site.knows(name, path) for path in paths)
 
     def signalled_phase_w(self, name: str, phase: str) -> Optional[float]:
         """The output of a phase by the newest signals, of two moments: for people only."""

@@ -126,7 +126,9 @@ class Service:
         decision = self._limiter.decide(self._measurement, now, actuator)
         if verdict.usable:
             self._put(decision, now)
-        if verdict.enforceable and not self._config.dry_run:
+        if not verdict.enforceable or self._measurement.controlled_w is None:
+            self._effect.pause()
+        elif not self._config.dry_run:
             self._watch_effect(verdict, now)
         waited_s = now - self._started_at
         dry_run = self._config.dry_run
