@@ -106,15 +106,19 @@ class Flash:
 
         A given None leaves the path out, as where the program that makes it never ran.
         """
-        for path, (kind, default, minimum, maximum) in SETTINGS.items():
+        for path, (_, default, _, _) in SETTINGS.items():
             if given.get(path, default) is not None:
-                setting = Setting(kind, default, minimum, maximum, self._changed)
-                setting.value = setting.coerce(given.get(path, default))
-                self.items[path] = setting
+                self.items[path] = self.make(path)
+                self.items[path].value = self.items[path].coerce(given.get(path, default))
         stored = json.loads(self._file.read_text()) if self._file and self._file.exists() else {}
         for path, value in stored.items():
             if path in self.items:
                 self.items[path].value = value
+
+    def make(self, path: str) -> Setting:
+        """Make a setting with its default value."""
+        kind, default, minimum, maximum = SETTINGS[path]
+        return Setting(kind, default, minimum, maximum, self._changed)
 
     def _changed(self) -> None:
         self.changes += 1

@@ -59,6 +59,7 @@ class Simulation:
         self.flash.load({MODE: site.hub4_mode, **site.settings})
         self._add_services()
         self.hub4 = self._make_hub4()
+        self._take_paths_away()
         self._start_s = self._next_ess_s = self._next_connect_s = 0.0
         self._published: tuple[object, object] = (None, None)
 
@@ -161,6 +162,14 @@ class Simulation:
         if unknown:
             raise SiteError(f"absent: no such service: {', '.join(sorted(unknown))}")
         return hub4
+
+    def _take_paths_away(self) -> None:
+        for name, paths in self.site.lacks.items():
+            for path in paths:
+                try:
+                    del self.services[name].items[path]
+                except KeyError:
+                    raise SiteError(f"lacks: no {path} at {name}") from None
 
     def _add_recording(self, recording: Recording) -> Service:
         return self._add(recording.name[len(PREFIX) :], recording.items)

@@ -26,7 +26,8 @@ class SiteSpec(NamedTuple):
     `vebus` entries hold the keys of `InverterSpec` and `VebusSpec`, `load_w` and `own_output_w`;
     `plant` those of `PlantSpec` and `Response`; `hub4` the quirks of `Hub4`, or null for none;
     `battery` `discharge_w` and `charge_w`; `replay` `file`, `scale`, `speed`; `absent` the
-    services, such as "hub4", that are not on the bus at first.
+    services, such as "hub4", that are not on the bus at first; `lacks`, by service, the paths that
+    it does not have.
     """
 
     name: str = "site"
@@ -50,6 +51,7 @@ class SiteSpec(NamedTuple):
     multi_rs: bool = False
     replay: list[dict[str, Any]] = []
     absent: list[str] = []
+    lacks: dict[str, list[str]] = {}
 
 
 def read_site(text: str) -> SiteSpec:

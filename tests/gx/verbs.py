@@ -81,6 +81,10 @@ class Verbs:
         """Let measured values back onto a path that was set."""
         self._simulation.find(service).pinned.discard(path)
 
+    def do_make(self, path: str) -> None:
+        """Make a setting that was not there, as hub4control does at its first start: silently."""
+        self._simulation.find("settings").items[path] = self._simulation.flash.make(path)
+
     def do_write(self, service: str, path: str, value: Value) -> Answer:
         """Write as another program or a user would, and return SetValue's code."""
         return {"code": self._simulation.find(service).write(WRITER, path, value)}
