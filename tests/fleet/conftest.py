@@ -5,11 +5,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from crew import Crew
+from deployment import Repository
 from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 from gx.namespaces import namespaces_permitted
 
 HERE = Path(__file__).parent
+CREW = 6
 
 MakeDevice = Callable[..., Device]
 
@@ -40,6 +43,19 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The controller's network of all these tests, without a device at first."""
     with Fleet.create([], tmp_path_factory.mktemp("fleet")) as fleet:
         yield fleet
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository with the agent of the working tree."""
+    return Repository(tmp_path_factory.mktemp("repository") / "git")
+
+
+@pytest.fixture(scope="session")
+def crew(fleet: Fleet, repository: Repository) -> Iterator[Crew]:
+    """Devices with the agent for many stories at the same time."""
+    with Crew(fleet, repository, CREW) as crew:
+        yield crew
 
 
 @pytest.fixture
