@@ -125,7 +125,8 @@ def test_fleet_variables_stay_on_the_controller() -> None:
         ),
         (
             {"commit": None},
-            "export_limiter_commit: is required; allowed: 40 lower-case hexadecimal digits, or worktree",
+            "export_limiter_commit: is required; "
+            "allowed: 40 lower-case hexadecimal digits, or worktree",
         ),
         (
             {"max_multiplus_output_w": None},

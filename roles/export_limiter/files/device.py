@@ -166,7 +166,10 @@ def discover(place, request):
         fill(directory, request["files"])
         told = run_program(directory, 40, "discover", "--json")
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        for left in (directory, place.at("run/%s/pyc%s" % (NAME, directory))):
+            shutil.rmtree(left, ignore_errors=True)
+        if not os.path.lexists(place.base):
+            shutil.rmtree(place.at("run/" + NAME), ignore_errors=True)
     return {"changed": False, "portal_id": place.portal_id(), "found": json.loads(told)}
 
 

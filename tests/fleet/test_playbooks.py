@@ -1,0 +1,165 @@
+"""The playbooks of day two: look, compare, go back, and try without changing anything."""
+
+import json
+
+import deployment
+import pytest
+from deployment import BASE, Controller, Repository, agents, current
+from gx.device import DeviceSpec
+from gx.waiting import wait_until
+
+SITE = {"name": "site", "vebus": [{"name": "ttyS4", "phases": 3, "units": 3}], "load_w": 18000}
+LIMIT = {"export_limiter_max_multiplus_output_w": 30000}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    return Repository(tmp_path_factory.mktemp("repository") / "git")
+
+
+@pytest.fixture
+def controller(fleet, repository, tmp_path):
+    return Controller(fleet, repository, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def deployed(fleet, repository, tmp_path_factory):
+    """A device with the agent, which every test leaves as it found it."""
+    device = fleet.add(DeviceSpec("dayfly", "c0619a00bbbb", SITE, variables=LIMIT))
+    controller = Controller(fleet, repository, tmp_path_factory.mktemp("controller"))
+    played = controller.play("deploy", [device])
+    assert played.code == 0, played.text
+    yield device
+    fleet.remove(device)
+
+
+def test_check_finds_nothing_on_a_device_that_is_as_wanted(controller, deployed):
+    before = deployment.tree(deployed, without=["log"])
+
+    played = controller.play("check", [deployed])
+
+    assert (played.code, played.states) == (0, {"dayfly": "as wanted"}), played.text
+    assert controller.count_executions() == 1
+    assert deployment.tree(deployed, without=["log"]) == before
+
+
+def test_check_exits_2_for_drift_and_names_it(controller, deployed):
+    foreign = deployed.data / BASE / "releases" / current(deployed) / "json.py"
+    foreign.write_text("")
+
+    played = controller.play("check", [deployed])
+    foreign.unlink()
+
+    assert played.code == 2
+    assert played.rows["dayfly"]["reason"] == "code: json.py is foreign"
+
+
+def test_check_exits_2_for_another_limit_than_the_inventory_has(controller, deployed):
+    played = controller.play("check", [deployed], export_limiter_max_multiplus_output_w=5000)
+
+    assert played.code == 2
+    assert played.rows["dayfly"]["reason"].startswith("release: ")
+
+
+def test_check_exits_4_for_a_device_that_is_not_reached(controller, deployed, make_device):
+    off = make_device(variables=LIMIT)
+    off.stop()
+
+    played = controller.play("check", [deployed, off])
+
+    assert played.code == 4, played.text
+    assert played.states == {"dayfly": "as wanted", off.spec.name: "not reached"}
+
+
+def test_status_shows_what_the_agent_does(controller, deployed):
+    played = controller.play("status", [deployed])
+
+    assert played.code == 0
+    assert played.rows["dayfly"]["method"] == "ess_override"
+    assert "dayfly  monitoring  yes          ess_override" in played.text
+
+
+def test_status_of_a_device_without_the_agent(controller, make_device):
+    device = make_device(variables=LIMIT)
+
+    assert controller.play("status", [device]).states == {device.spec.name: "not installed"}
+
+
+def test_discover_names_the_methods_and_writes_nothing(controller, make_device):
+    device = make_device(site=SITE, variables=LIMIT)
+    before = deployment.tree(device)
+
+    played = controller.play("discover", [device])
+
+    assert played.code == 0, played.text
+    assert "com.victronenergy.vebus.ttyS4" in played.text
+    assert "ess_override" in played.text
+    assert deployment.tree(device) == before
+    assert BASE not in device.run("ls /run").stdout
+
+
+def test_check_mode_shows_the_difference_and_touches_nothing(controller, deployed):
+    before = deployment.tree(deployed, without=["log"])
+    tighter = {"export_limiter_max_multiplus_output_w": 20000}
+
+    played = controller.play("deploy", [deployed], "--check", "--diff", **tighter)
+
+    assert (played.code, played.states) == (0, {"dayfly": "not tried"}), played.text
+    assert '-  "max_multiplus_output_w": 30000,' in played.text
+    assert '+  "max_multiplus_output_w": 20000,' in played.text
+    assert controller.count_executions() == 1
+    assert deployment.tree(deployed, without=["log"]) == before
+
+
+def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
+    controller, make_device, repository
+):
+    device = make_device(site=SITE, variables=LIMIT)
+    assert controller.play("deploy", [device]).code == 0
+    newer = {**repository.commit({"VERSION": "9.0.0\n"})}
+    newer["export_limiter_max_multiplus_output_w"] = 20000
+    assert controller.play("deploy", [device], **newer).code == 0
+
+    played = controller.play("rollback", [device])
+
+    assert (played.code, played.states) == (0, {device.spec.name: "confirmed"}), played.text
+    assert current(device).startswith(repository.whole["export_limiter_commit"])
+    assert deployment.config(device)["max_multiplus_output_w"] == 20000
+    assert agents(device) == 1
+    wait_until(lambda: device.ask(do="state")["setting_w"] == 20000, "the stored backstop", 20)
+
+
+def test_older_version_is_refused_unless_asked_for(controller, deployed, repository):
+    older = repository.commit({"VERSION": "0.0.1\n"})
+
+    played = controller.play("deploy", [deployed], **older)
+
+    assert played.code == 2
+    told = " ".join(played.text.split())
+    assert "is version 0.0.1, the device has" in told
+
+
+def test_edited_tree_is_refused_without_a_terminal(controller, deployed, repository):
+    repository.commit({})
+
+    played = controller.play("deploy", [deployed], export_limiter_commit="worktree")
+
+    assert played.code == 2
+    assert "was not named" in " ".join(played.text.split())
+
+
+def test_first_version_on_the_device_is_refused_with_what_removes_it(controller, make_device):
+    device = make_device(variables=LIMIT)
+    (device.data / "dbus-limit").mkdir()
+
+    played = controller.play("deploy", [device])
+
+    assert played.code == 2
+    assert "rm -r /data/dbus-limit" in " ".join(played.text.split())
+
+
+def test_report_is_json_with_every_device(controller, deployed):
+    controller.play("deploy", [deployed])
+
+    rows = json.loads((controller.workdir / "report.json").read_text())
+    assert rows == [{"host": "dayfly", "reason": "", "state": "converged"}]
