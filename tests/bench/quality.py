@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from multiprocessing.pool import Pool
 from typing import NamedTuple
 
 from bench.contest import (
@@ -81,8 +80,6 @@ def measure_one(key: Key) -> Metrics:
     return measure(run(case, EVERYONE[key.law](case)))
 
 
-def measure_all(keys: Iterable[Key]) -> Results:
-    """Run them all, on as many cores as there are."""
-    keys = list(keys)
-    with multiprocessing.Pool(os.cpu_count()) as pool:
-        return dict(zip(keys, pool.map(measure_one, keys, chunksize=8), strict=True))
+def measure_all(keys: Sequence[Key], pool: Pool) -> Results:
+    """Run them all."""
+    return dict(zip(keys, pool.map(measure_one, keys, chunksize=8), strict=True))
