@@ -30,6 +30,11 @@ BROUGHT_BY_THE_DEVICE = {"dbus", "gi"}
 
 IMPORT_ALL = """
 import importlib, pkgutil, export_limiter
+try:
+    import difflib  # which no image has
+    print("nothing is hidden")
+except ModuleNotFoundError:
+    pass
 for module in pkgutil.iter_modules(export_limiter.__path__):
     importlib.import_module("export_limiter." + module.name)
     print(module.name)
