@@ -14,6 +14,7 @@ import dbus
 import dbus.lowlevel
 
 from export_limiter import victron
+from export_limiter.calls import Calls
 from export_limiter.values import unwrap, wrap
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,11 @@ class Bus:
         guard: Callable[[Callable[..., Any]], Callable[..., Any]],
     ) -> None:
         self._connection = connection
+        self._calls = Calls(connection, guard)
         self._listener = listener
         self._guard = guard
         self._owners: Dict[str, str] = {}
+        self._matched: Set[str] = set()
         self._absent: Dict[str, Set[str]] = {}
         self._scanned: Dict[str, bool] = {}
         self._known: Dict[str, Dict[str, Any]] = {}  # of a service still being scanned
@@ -56,11 +59,13 @@ class Bus:
     def start(self) -> None:
         """Subscribe to services coming and going, then look at those that are there."""
         self._connection.add_message_filter(self._guard(self._on_message))
-        self._match(
+        self._calls.match(
             "type='signal',sender='%s',member='NameOwnerChanged',arg0namespace='com.victronenergy'"
             % DAEMON
         )
-        self._call(DAEMON, DAEMON_PATH, DAEMON, "ListNames", "", (), SCAN_TIMEOUT_S, self._on_names)
+        self._calls.call(
+            DAEMON, DAEMON_PATH, DAEMON, "ListNames", "", (), SCAN_TIMEOUT_S, self._on_names
+        )
 
     def read(
         self,
@@ -84,7 +89,7 @@ class Bus:
                 done(answers)
 
         for key in wanted:
-            self._get(key[0], key[1], timeout_s, functools.partial(answered, key))
+            self._calls.get(key[0], key[1], timeout_s, functools.partial(answered, key))
 
     def write(
         self,
@@ -107,7 +112,7 @@ class Bus:
             elif isinstance(value, str):
                 done(None)
             else:
-                self._get(name, path, timeout_s, compare)
+                self._calls.get(name, path, timeout_s, compare)
 
         def compare(now: Any, error: Optional[str]) -> None:
             if error is not None:
@@ -119,7 +124,7 @@ class Bus:
             else:
                 done(None)
 
-        self._call(
+        self._calls.call(
             name, path, victron.BUS_ITEM, "SetValue", "v", (wrap(value),), timeout_s, written
         )
 
@@ -142,7 +147,9 @@ class Bus:
             if error is None and name not in self._owners:
                 self._on_owner(name, str(owner))
 
-        self._call(DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", (name,), SCAN_TIMEOUT_S, found)
+        self._calls.call(
+            DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", (name,), SCAN_TIMEOUT_S, found
+        )
 
     def _on_owner(self, name: str, owner: str) -> None:
         if self._owners.pop(name, None) is not None:
@@ -155,7 +162,9 @@ class Bus:
         self._scanned[name] = False
         self._known[name] = {}
         # The daemon takes a well-known name here, so one rule outlives every change of owner.
-        self._match("type='signal',sender='%s',interface='%s'" % (name, victron.BUS_ITEM))
+        if name not in self._matched:
+            self._matched.add(name)
+            self._calls.match("type='signal',sender='%s',interface='%s'" % (name, victron.BUS_ITEM))
         self._scan(name, victron.WATCHED[victron.service_class(name)])
 
     def _scan(self, name: str, paths: Sequence[str]) -> None:
@@ -178,7 +187,7 @@ class Bus:
                 self._listener.learned(name, self._known[name])
 
         for path in paths:
-            self._get(name, path, SCAN_TIMEOUT_S, functools.partial(scanned, path))
+            self._calls.get(name, path, SCAN_TIMEOUT_S, functools.partial(scanned, path))
 
     def _watched(self, name: str) -> bool:
         return victron.service_class(name) in victron.WATCHED
@@ -215,47 +224,6 @@ class Bus:
                 self._listener.learned(name, mine)
             else:
                 self._known[name].update(mine)
-
-    def _get(
-        self, name: str, path: str, timeout_s: float, done: Callable[[Any, Optional[str]], None]
-    ) -> None:
-        def got(value: Any, error: Optional[str]) -> None:
-            done(None if error else unwrap(value), error)
-
-        self._call(name, path, victron.BUS_ITEM, "GetValue", "", (), timeout_s, got)
-
-    def _match(self, rule: str) -> None:
-        self._connection.add_match_string_non_blocking(rule)
-
-    def _call(
-        self,
-        name: str,
-        path: str,
-        interface: str,
-        method: str,
-        signature: str,
-        arguments: Tuple[Any, ...],
-        timeout_s: float,
-        done: Callable[[Any, Optional[str]], None],
-    ) -> None:
-        """``done(value, None)``, or ``done(None, error name and text)``."""
-        guarded = self._guard(done)
-        self._connection.call_async(
-            name,
-            path,
-            interface,
-            method,
-            signature,
-            arguments,
-            reply_handler=lambda *values: guarded(values[0] if values else None, None),
-            error_handler=lambda error: guarded(None, _error_text(error)),
-            timeout=timeout_s,
-        )
-
-
-def _error_text(error: Any) -> str:
-    name = getattr(error, "get_dbus_name", lambda: None)()
-    return str(name or error)
 
 
 def connect(bus: str) -> Any:

@@ -29,6 +29,25 @@ class Effect:
         self._disobeyed = Hold()
         self._changes: Deque[float] = deque(maxlen=CHANGES)
 
+    def fault(
+        self,
+        cap_w: float,
+        shown_w: Optional[float],
+        output_w: float,
+        assisting: bool,
+        now: float,
+    ) -> str:
+        """What the device does to the cap in force, instead of keeping to it; '' if it keeps to it.
+
+        ``shown_w`` is the limit that it says it applies.
+        """
+        if self.unconfirmed(cap_w, shown_w, now):
+            applied = "no limit" if shown_w is None else "%.0f W" % shown_w
+            return "does not take the cap over: it applies %s" % applied
+        if self.disobeyed(output_w, assisting, now):
+            return "takes the cap over, but the output stays above it"
+        return ""
+
     def unconfirmed(self, cap_w: float, applied_w: Optional[float], now: float) -> bool:
         """True once the device has not shown the cap, or a lower one, for :data:`CONFIRM_S`.
 

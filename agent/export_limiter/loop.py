@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import traceback
 from typing import Any, Callable
 
@@ -64,8 +63,9 @@ class Loop:
             try:
                 return callback(*arguments)
             except Exception:
-                traceback.print_exc()
-                sys.stderr.flush()
-                os._exit(1)
+                try:
+                    traceback.print_exc()
+                finally:  # a full log pipe must not keep us
+                    os._exit(1)
 
         return guarded

@@ -82,9 +82,10 @@ class Methods:
         """Pass over a method: it was written, and the cap did not hold."""
         self._failed[method] = (math.inf if until_restart else now + RETRY_S, reason)
 
-    def forgive(self) -> None:
-        """What failed belonged to a service that is gone: judge the new one afresh."""
-        self._failed = {m: f for m, f in self._failed.items() if f[0] == math.inf}
+    def forgive(self, service: str) -> None:
+        """What failed was a service before the one that has come: judge the new one afresh."""
+        if victron.service_class(service) in (victron.VEBUS, victron.HUB4, victron.SETTINGS):
+            self._failed = {m: f for m, f in self._failed.items() if f[0] == math.inf}
 
     def _failed_now(self, now: float) -> Dict[str, str]:
         return {m: reason for m, (until, reason) in self._failed.items() if now < until}

@@ -9,12 +9,13 @@ import logging
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from export_limiter import methods, status
+from export_limiter.backstop import Backstop
 from export_limiter.config import Config, floor_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.judgement import STOPPING, Judgement, held_lower_by, judge
-from export_limiter.limiter import STARTING, Actuator, Decision, Limiter
+from export_limiter.limiter import LIMITING, MONITORING, STARTING, Actuator, Decision, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import Methods, Verdict
@@ -68,7 +69,10 @@ class Service:
     def attach(self, bus: Any) -> None:
         """The bus reports to us, so it comes second."""
         self._bus = bus
-        self.writer = Writer(self._config, bus, self.site, self._found, self._clock)
+        stored_at = self._earlier.get("stored_writes_at", ())
+        self.writer = Writer(self._config, bus, self.site, self._found, self._clock, stored_at)
+        limit_w = self._config.max_multiplus_output_w if self._config.stored_backstop else None
+        self._backstop = Backstop(limit_w, self.site, self._found, self.writer)
 
     # Told by the bus
 
@@ -76,12 +80,13 @@ class Service:
         """A service has come; what failed with an earlier one of its kind is forgiven."""
         log.info("found %s", name)
         self.site.appeared(name)
-        self._methods.forgive()
+        self._methods.forgive(name)
 
     def vanished(self, name: str) -> None:
         """A service is gone."""
         log.info("lost %s", name)
         self.site.vanished(name)
+        self.writer.left(name)
 
     def learned(self, name: str, values: Mapping[str, Any]) -> None:
         """New values of a service."""
@@ -116,7 +121,7 @@ class Service:
         if self._stopped:
             return
         now = self._clock()
-        binding_w = self._limiter.cap_w if self._effect.confirmed else None
+        binding_w = self._limiter.cap_w if self._judgement.binding else None
         self._measurement = self._measuring.measure(readings, binding_w, now)
         self._verdict = verdict = self._methods.choose(self.site, now, self._verdict)
         self._turn_to(verdict)
@@ -125,7 +130,7 @@ class Service:
         actuator = self._actuator(verdict, now)
         decision = self._limiter.decide(self._measurement, now, actuator)
         if verdict.usable:
-            self._put(decision, now)
+            decision = self._put(decision, now)
         if not verdict.enforceable or self._measurement.controlled_w is None:
             self._effect.pause()
         elif not self._config.dry_run:
@@ -143,15 +148,17 @@ class Service:
         if verdict.point in (None, self.writer.point) or not verdict.usable:
             return
         log.info("limiting by %s at %s", verdict.method, verdict.point)
+        if self.writer.point is not None and self.writer.point.stored:
+            self._backstop.again()
         same = self._earlier.get("control_point") == str(verdict.point)
         earlier_w = self._earlier.get("cap_w") if same else None
         self._limiter.adopt(self.writer.use(verdict.point, earlier_w))
         self._effect = Effect()
 
     def _notice_other_writers(self, verdict: Verdict, now: float) -> None:
-        if self._config.dry_run or not verdict.enforceable or not self.writer.changed_under_us():
+        if not verdict.enforceable or not self.writer.changed_under_us():
             return
-        self.writer.forget_refresh()
+        self.writer.renew()
         if self._effect.changed_by_another(now):
             reason = "another program keeps changing %s" % str(self.writer.point)
             self._give_up(verdict.method, reason, now, until_restart=True)
@@ -162,21 +169,24 @@ class Service:
             return Actuator()
         return Actuator(point.stored, len(point.paths) > 1, self.writer.writes_left(now))
 
-    def _put(self, decision: Decision, now: float) -> None:
-        cap_w = decision.cap_w
-        if cap_w is None:
-            return
-        cap_w, users_alone = self.writer.beside_user_w(cap_w)
-        if users_alone:
+    def _put(self, decision: Decision, now: float) -> Decision:
+        """Have the cap in force, as far as others leave it to us; what comes of it."""
+        point = self.writer.point
+        if decision.cap_w is None or point is None:
+            return decision
+        cap_w, others_alone = self.writer.beside_user_w(decision.cap_w)
+        if others_alone:
             self._limiter.adopt(cap_w)
-            return
+            state = LIMITING if decision.binding else MONITORING
+            reason = "somebody else's lower limit of %.0f W stands at %s" % (cap_w, point)
+            return decision._replace(state=state, reason=reason)
         self.writer.put(cap_w, now, self._wrote)
-        limit_w = self._config.max_multiplus_output_w
-        override = self.writer.point is not None and self.writer.point.method == "ess_override"
-        if not self._config.stored_backstop or not override or limit_w is None:
-            return
-        if self._limiter.cap_w is not None and self._limiter.cap_w <= limit_w:
-            self.writer.arm_backstop(limit_w, now)
+        if point.method == "ess_override" and self._effect.confirmed and not self._config.dry_run:
+            self._backstop.arm(self._limiter.cap_w, now)
+        if point.stored and not self.writer.writes_left(now) and cap_w != self._limiter.cap_w:
+            reason = "all %d stored writes of a day are used" % self._config.stored_writes_per_day
+            return decision._replace(reason=reason)
+        return decision
 
     def _wrote(self, cap_w: float) -> None:
         changed = cap_w != self._limiter.cap_w
@@ -192,21 +202,13 @@ class Service:
             self._give_up(verdict.method, self.writer.last_refusal, now)
             return
         cap_w, output_w = self._limiter.cap_w, self._measurement.controlled_w
-        if cap_w is None:
+        if cap_w is None or output_w is None:
             return
         ess = verdict.method in ("ess_override", "ess_setting")
         shown_w = methods.applied_w(self.site) if ess else self.writer.present_w()
-        if self._effect.unconfirmed(cap_w, shown_w, now):
-            reason = "%s does not take the cap over: it applies %s" % (
-                verdict.point,
-                "no limit" if shown_w is None else "%.0f W" % shown_w,
-            )
-            self._give_up(verdict.method, reason, now)
-        elif output_w is not None and self._effect.disobeyed(
-            output_w, self._measurement.assisting, now
-        ):
-            reason = "output stays above the cap of %s" % str(verdict.point)
-            self._give_up(verdict.method, reason, now)
+        fault = self._effect.fault(cap_w, shown_w, output_w, self._measurement.assisting, now)
+        if fault:
+            self._give_up(verdict.method, "%s %s" % (verdict.point, fault), now)
 
     def _give_up(self, method: str, reason: str, now: float, until_restart: bool = False) -> None:
         log.warning("giving up %s: %s", method, reason)

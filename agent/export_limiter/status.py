@@ -69,6 +69,7 @@ def build(
             "refused_writes": writer.counters.refused_writes,
         },
         "last_refusal": writer.last_refusal or None,
+        "stored_writes_at": list(writer.stored_at),
     }
 
 
