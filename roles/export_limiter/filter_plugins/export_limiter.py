@@ -162,14 +162,15 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
     settings = probe["site"]["settings"]
     if not probe["current"]:
         return ["nothing is installed"]
-    other_sha256 = not probe["drift"] and probe["sha256"] != settings.get("sha256")
+    other = probe["current"] != release_id(probe["site"])
+    forged = not other and not probe["drift"] and probe["sha256"] != settings.get("sha256")
     stranger = (probe["uptime_s"] or 0) > SETTLED_S and (
         (probe["status"] or {}).get("pid") != probe["pid"]
     )
     found = {
-        f"release: {probe['current']} runs": probe["current"] != release_id(probe["site"]),
+        f"release: {probe['current']} runs": other,
         f"code: {probe['drift']}": probe["drift"],
-        f"code: its sha256 is {probe['sha256']}": other_sha256,
+        f"code: its sha256 is {probe['sha256']}": forged,
         "release: never confirmed": probe["last_confirmed"] != probe["current"],
         "release: its activation was left undecided": probe["undecided"] and not probe["busy"],
         f"boot line: {probe['boot']}": probe["boot"] not in BOOT_AS_WANTED,
