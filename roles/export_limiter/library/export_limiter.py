@@ -7,24 +7,28 @@ description:
   - Sends the role's device program with its input on standard input, in one execution, and relays
     its reply.
   - Needs /usr/bin/python3 (3.8 or newer) on the device, with the library that Venus OS has.
-  - In check mode only C(probe) reaches the device.
+  - In check mode only C(probe) and C(discover) reach the device.
 options:
   verb:
     description:
       - C(probe) looks and changes nothing. It also reads the site's variables on the controller.
       - C(apply) puts a release in place and keeps it only if it is healthy.
+      - C(rollback) puts the last confirmed release before the present one back, without raising a
+        limit.
       - C(remove) releases the limit and leaves the device as it was before the first deployment.
+      - C(discover) runs a release's discovery from RAM; nothing is installed.
+      - C(unreached) counts a device that C(probe) did not reach as unreachable; nothing is sent.
     type: str
-    choices: [probe, apply, remove]
+    choices: [probe, apply, rollback, remove, discover, unreached]
     required: true
   site:
-    description: What the inventory says, as C(probe) returned it. For C(apply) and C(remove).
+    description: What the inventory says, as C(probe) returned it. For all verbs that change something.
     type: dict
   device:
-    description: What C(probe) returned. For C(apply).
+    description: What C(probe) returned. For C(apply) and C(unreached).
     type: dict
   release:
-    description: The packed release, as the preflight built it. For C(apply).
+    description: The packed release, as the preflight built it. For C(apply) and C(discover).
     type: str
 author:
   - The venus-export-limiter authors
@@ -50,7 +54,7 @@ site:
 state:
   description: One of confirmed, rolled back, failed or removed.
   type: str
-  returned: for apply and remove
+  returned: for apply, rollback and remove
 msg:
   description: Why, in one line.
   type: str
