@@ -17,6 +17,11 @@ TREES = HERE.parents[1] / "build" / "trees"
 PACKAGES = "python3-dbus,python3-gi"
 # Then /lib is in /usr, as on this machine: one mount shows all of a tree.
 MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
+# What an agent imports, compiled when the tree is made: else each start takes seconds.
+IMPORTS = """
+import argparse, dbus.mainloop.glib, dbus.service, json, logging, traceback, typing
+from gi.repository import GLib
+"""
 QEMU = "/usr/bin/qemu-arm-static"
 BUILD_S = 600
 
@@ -42,8 +47,7 @@ class Tree(NamedTuple):
 
         Raises TreeError.
         """
-        python = [QEMU] * self.foreign + ["/usr/bin/python3"]
-        return ("unshare", "--mount", "sh", str(HERE / "enter.sh"), str(_tree(self)), *python)
+        return _python(self, _tree(self))
 
 
 OTHER_PYTHONS = (Tree("python3.9", "bullseye"), Tree("python3.13", "trixie"))
@@ -91,7 +95,14 @@ def _make(tree: Tree, place: Path) -> None:
         raise TreeError(f"no tree of Debian {tree.suite}: {' '.join(faults) or made.stderr[-500:]}")
     if tree.foreign:
         shutil.copy2(QEMU, beside / QEMU.lstrip("/"))
+    subprocess.run([*_python(tree, beside), "-c", IMPORTS], check=True)
     beside.rename(place)
+
+
+def _python(tree: Tree, place: Path) -> tuple[str, ...]:
+    emulator = [QEMU] if tree.foreign else []
+    enter = str(HERE / "enter.sh")
+    return ("unshare", "--mount", "sh", enter, str(place), *emulator, "/usr/bin/python3")
 
 
 def _mirror() -> str:
