@@ -8,6 +8,9 @@ import fcntl
 import json
 import os
 import sys
+import time
+
+LOOKS, LOOK_S = 5, 0.1
 
 
 def main(base):
@@ -15,7 +18,7 @@ def main(base):
     os.chdir(base)
     lock = os.open("lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock)
         with open("pending", encoding="utf-8") as file:
             undecided = json.load(file)
     except (BlockingIOError, FileNotFoundError):
@@ -30,6 +33,17 @@ def main(base):
     os.unlink("pending")
     _sync()
     print("activation of %(to)s was left undecided: back to %(back)s" % undecided)
+
+
+def _take(lock):
+    """Take the lock; a probe that looks whether it is held holds it for a moment."""
+    for left in reversed(range(LOOKS)):
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(LOOK_S)
 
 
 def _point_back(back):

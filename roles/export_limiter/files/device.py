@@ -43,6 +43,7 @@ DEFAULT_LIMITS = {"max_multiplus_output_w": 30000, "max_grid_export_w": None}
 READ_S = 60  # for all of the input to arrive over a slow link
 WORK_S = 120  # beside the time for health, for a gradual release or for the load to go down
 LOAD_S = 60
+LOOK_S = 0.5  # a probe that looks whether the lock is held holds it for a moment
 RESTART_S = 10  # from TERM to KILL, and for svscan to see a new service
 STABLE_S = 5  # daemontools restarts what crashes every second
 GOOD_IN_A_ROW = 3
@@ -440,7 +441,7 @@ def _work(place, request, work, seconds, verdict):
         reply = work(place, request)
     except Exception as error:
         reply = described(error)
-    signal.alarm(0)
+    signal.alarm(READ_S)  # who hangs here would hold the lock for ever
     directory = os.path.dirname(verdict)
     os.makedirs(directory, exist_ok=True)
     for old in sorted(os.listdir(directory), key=lambda n: os.stat(directory + "/" + n).st_mtime):
@@ -549,12 +550,17 @@ class Place:
         """Take the lock for a request, or say for which request it is held."""
         os.makedirs(self.of("releases"), exist_ok=True)
         self._lock = os.open(self.of("lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not eventually(self._locked, LOOK_S):
             return read(self.of("lock"))
         os.pwrite(self._lock, request.encode(), 0)
         return None
+
+    def _locked(self):
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def holder(self):
         """The request for which the lock is held, or ``None``."""
