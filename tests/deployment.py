@@ -65,6 +65,22 @@ class Repository:
         subprocess.run(["git", "-C", self.directory, *identity, *arguments], check=True)
 
 
+# Every execution of ssh is noted by its host; a test may have something done before the nth.
+COUNTING_SSH = """#!/bin/sh
+here=${0%/*}
+for word in "$@"; do
+    case $word in 192.0.2.* | 198.51.100.*) host=$word ;; esac
+done
+echo "$host" >>"$here/executions"
+before=$here/before-$host-$(grep -cx "$host" "$here/executions")
+if [ -f "$before" ]; then
+    mv "$before" "$before.done"
+    sh "$before.done"
+fi
+exec ssh "$@"
+"""
+
+
 class Controller:
     """Runs playbooks on some devices of a fleet, with the limits of the inventory."""
 
@@ -73,10 +89,10 @@ class Controller:
         self.repository = repository
         self.workdir = workdir
         self.executions = workdir / "executions"
-        counting = workdir / "ssh"
-        counting.write_text(f'#!/bin/sh\necho x >>{self.executions}\nexec ssh "$@"\n')
-        counting.chmod(0o755)
-        self._ssh = counting
+        self.report = workdir / "report.json"
+        self._ssh = workdir / "ssh"
+        self._ssh.write_text(COUNTING_SSH)
+        self._ssh.chmod(0o755)
 
     def play(
         self,
@@ -87,27 +103,54 @@ class Controller:
         **variables: object,
     ) -> Played:
         """Run a playbook on these devices; variables go before those of the inventory."""
-        report = self.workdir / "report.json"
-        report.unlink(missing_ok=True)
+        return self.finish(self.start(playbook, devices, *arguments, cwd=cwd, **variables))
+
+    def start(
+        self,
+        playbook: str,
+        devices: Iterable[Device],
+        *arguments: str,
+        cwd: Path = REPOSITORY,
+        **variables: object,
+    ) -> subprocess.Popen[str]:
+        """Start a playbook, in a session of its own; one at a time."""
+        self.report.unlink(missing_ok=True)
         self.executions.write_text("")
         given = {
             **self.repository.whole,
             # The load of a simulated device is that of the machine the tests run on.
             "export_limiter_max_load": 1000,
-            "export_limiter_report": str(report),
+            "export_limiter_report": str(self.report),
             "ansible_ssh_executable": str(self._ssh),
             **variables,
         }
         names = ",".join(device.spec.name for device in devices)
         command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--limit", names]
-        done = self.fleet.run(*command, "-e", json.dumps(given), *arguments, check=False)
-        told = json.loads(report.read_text()) if report.exists() else []
-        rows = told["devices"] if isinstance(told, dict) else told
-        return Played(done.returncode, done.stdout + done.stderr, {r["host"]: r for r in rows})
+        return subprocess.Popen(
+            self.fleet.command(*command, "-e", json.dumps(given), *arguments, cwd=cwd),
+            env=self.fleet.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
-    def count_executions(self) -> int:
-        """Return how often the last playbook ran ssh."""
-        return len(self.executions.read_text().split())
+    def finish(self, playing: subprocess.Popen[str]) -> Played:
+        """Wait for the end of a playbook that was started."""
+        text = playing.communicate()[0]
+        told = json.loads(self.report.read_text()) if self.report.exists() else []
+        rows = told["devices"] if isinstance(told, dict) else told
+        return Played(playing.returncode, text, {row["host"]: row for row in rows})
+
+    def before(self, device: Device, nth: int, script: str) -> None:
+        """Have a script run once, by the controller before the nth execution on a device."""
+        (self.workdir / f"before-{device.address}-{nth}").write_text(script)
+
+    def count_executions(self, device: Device | None = None) -> int:
+        """Return how often the last playbook ran ssh, on one device or at all."""
+        ran = self.executions.read_text().split()
+        return ran.count(device.address) if device else len(ran)
 
 
 def tree(device: Device, *, without: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
