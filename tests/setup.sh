@@ -7,8 +7,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="busybox daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
-python3-dbus python3-gi python3-venv util-linux"
+packages="bash busybox curl daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
+openssl procps python3-dbus python3-gi python3-venv rsync util-linux zip"
 [ "${1:-}" != --lint ] || packages="$packages shellcheck"
 
 stop() {
