@@ -24,7 +24,8 @@ picture: setup ## Make the README's picture again: the demo, its plot kept in te
 test: setup ## All tests but those that take minutes
 	@$(PYTHON) -m pytest -m 'not slow'
 
-test-all: setup ## All tests
+test-all: ## All tests
+	@sh tests/setup.sh --all
 	@$(PYTHON) -m pytest
 
 lint: ## Every checker: format, rules, types, YAML, Ansible, shell

@@ -3,13 +3,17 @@
 # What is there already is left alone, so a second run ends at once.
 #
 #   sh tests/setup.sh          what `make demo` and `make test` need
-#   sh tests/setup.sh --lint   shellcheck as well
+#   sh tests/setup.sh --lint   also what `make lint` needs
+#   sh tests/setup.sh --all    also what `make test-all` needs: other Debians and processors
 set -eu
 cd "$(dirname "$0")/.."
 
 packages="bash busybox curl daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
 openssl procps python3-dbus python3-gi python3-venv rsync util-linux zip"
-[ "${1:-}" != --lint ] || packages="$packages shellcheck"
+case ${1:-} in
+    --lint) packages="$packages shellcheck" ;;
+    --all) packages="$packages mmdebstrap qemu-user-static" ;;
+esac
 
 stop() {
     echo "setup: $*" >&2
