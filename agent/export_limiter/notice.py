@@ -59,7 +59,7 @@ class Notices:
     def _condition_of(self, status: Mapping[str, Any]) -> str:
         state, reason = str(status["state"]), str(status["reason"])
         if status["dry_run"]:
-            return FAILSAFE if state == FAILSAFE else KEPT  # nothing is promised
+            return KEPT  # nothing is promised, and a notification would be a write
         if state in (FAILSAFE, NOT_ENFORCEABLE):
             return state
         if reason.startswith(FLOOR_ABOVE_LIMIT.partition("%")[0]):

@@ -75,6 +75,10 @@ def test_a_dry_run_promises_nothing():
     assert told((status("not_enforceable", dry_run=True), 60)) == []
 
 
+def test_a_dry_run_writes_no_notification():
+    assert told((status("failsafe", dry_run=True), 60)) == []
+
+
 def test_a_tab_in_a_reason_makes_no_fourth_field():
     notice = told((status("failsafe", "a\tb"), 60))[0]
 
