@@ -40,6 +40,8 @@ _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configura
 
 Json = dict[str, Any]
 
+NOTIFICATION = "/Notifications/Inject"
+
 
 class PrivateBus:
     """A dbus-daemon with Venus' open policy, ready when it says so; `address` is its address."""
@@ -186,9 +188,14 @@ class Site:
         return self.wait_until(lambda state: state["t"] >= end_s, f"{seconds:g} s", 60 + seconds)
 
     def writes(self, path: str | None = None) -> list[Json]:
-        """Return what programs wrote over D-Bus, oldest first; those made by `write` left out."""
+        """Return what programs wrote over D-Bus, oldest first; those made by `write` left out.
+
+        Without a path: all but notifications, which are for people and limit nothing.
+        """
         written = [each for each in self.state()["writes"] if each["sender"] != "other"]
-        return [each for each in written if path in (None, each["path"])]
+        if path is None:
+            return [each for each in written if each["path"] != NOTIFICATION]
+        return [each for each in written if path == each["path"]]
 
 
 class AgentProcess:

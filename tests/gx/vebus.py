@@ -168,6 +168,8 @@ def _limit_item(path: str, first: float | None, acts: bool, inverter: Inverter) 
         else:
             inverter.phase_limit_w[phase] = power_w
 
+    if first is not None:
+        limit(float(first))
     return Item(share_w if first is None else float(first), "d", on_write=_after(limit))
 
 

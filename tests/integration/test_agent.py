@@ -320,8 +320,21 @@ def test_a_dry_run_decides_and_writes_nothing(stage):
 
     assert (status["enforceable"], status["dry_run"], status["reason"]) == (False, True, "dry run")
     assert (later["method"], later["cap_w"]) == ("ess_override", pytest.approx(5000, rel=0.08))
-    assert site.writes() == []
     assert later["counters"]["writes"] == 0
+    assert site.state()["writes"] == []
+
+
+def test_a_dry_run_that_could_not_limit_writes_nothing_either(stage):
+    site = stage.site(vebus=[ONE_PHASE], load_w=8000, hub4_mode=3)
+    agent = stage.agent(**LIMIT, dry_run=True)
+    status = agent.wait_for(state="not_enforceable")
+
+    site.do("set", service="vebus", path="/Ac/Out/P", value=None)
+    agent.wait_for(state="failsafe")
+    site.let_pass(30)
+
+    assert status["reason"] == "dry run; ESS is under external control (Hub4Mode 3)"
+    assert site.state()["writes"] == []
 
 
 def test_discover_shows_the_site_and_writes_nothing(stage):
@@ -347,7 +360,7 @@ def test_discover_shows_the_site_and_writes_nothing(stage):
     }
     assert all(m["reason"] for m in report["methods"] if not m["enforceable"])
     assert "would use: ess_override" in screen.stdout
-    assert site.writes() == []
+    assert site.state()["writes"] == []
     assert not list(agent.state.iterdir()) + list(agent.runtime.iterdir())
 
 
