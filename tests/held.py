@@ -48,13 +48,19 @@ def runs_one(device: Device, releases: Iterable[Wanted]) -> None:
 
 def census(device: Device) -> tuple[int, int]:
     """Count the agents that run and the processes that supervise one, its log apart."""
-    running = []
-    for file in (device.root / "proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            running.append(file.read_bytes().split(b"\0"))
+    running = [words for _, words in processes(device)]
     agents = sum(words[-5:-3] == [b"export_limiter", b"run"] for words in running)
     supervises = sum(words[:2] == [b"supervise", BASE.encode()] for words in running)
     return agents, supervises
+
+
+def processes(device: Device) -> list[tuple[str, list[bytes]]]:
+    """Return the processes of a device: the number it knows each by, and its words."""
+    found = []
+    for file in (device.root / "proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append((file.parent.name, file.read_bytes().split(b"\0")))
+    return found
 
 
 def said(device: Device) -> dict[str, Any]:
