@@ -33,10 +33,11 @@ def on_devices(view: View) -> Iterator[list[RunningSite]]:
 
 
 def _head() -> str:
-    git = ["git", "-C", str(inventory.REPOSITORY), "rev-parse", "--verify", "--quiet", "HEAD"]
+    git = ["git", "-C", str(inventory.REPOSITORY), "rev-parse", "--verify", "HEAD"]
     done = subprocess.run(git, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StoryError("this tree has no git commit, so there is nothing to deploy: clone it")
+        why = done.stderr.partition("\n")[0].removeprefix("fatal: ")
+        raise StoryError(f"only a git commit can be deployed, and this is not a clone: {why}")
     return done.stdout.strip()
 
 
