@@ -58,5 +58,6 @@ setup:
 	@sh tests/setup.sh
 
 clean: ## Remove everything that was made here
-	rm -rf .venv build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@[ ! -x .fleet/fleet ] || .fleet/fleet down
+	rm -rf .fleet .venv build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find agent playbooks roles tests -name __pycache__ -type d -prune -exec rm -rf {} +
