@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime
 import statistics
 from typing import Any, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ PAIR_WITHIN_S = 600
 MOST_A_DAY = 3
 
 BINS = ("below_15_s", "from_15_to_60_s", "above_60_s")
+MINUTES = ("measured_s", "above_s", "above_wh", "output_mean_w", "output_max_w")
 SUMS = ("measured_s", "above_s", "above_wh", *BINS)
 HIGHEST = ("longest_s", "highest_w", "output_max_w")
 
@@ -31,17 +33,14 @@ def summary(history: Mapping[str, Any], now: float) -> dict[str, Any]:
 
 def day(history: Mapping[str, Any], now: float) -> dict[str, Any]:
     """The last 24 hours."""
-    minutes = _rows(history["minutes"], now - DAY_S)
+    minutes = _since(history["minutes"], now - DAY_S)
     recent = [each for each in history["excursions"] if each["at"] > now - DAY_S]
-    means_w = [row["output_mean_w"] for row in minutes if row["output_mean_w"] is not None]
+    means_w = [power_w for power_w in minutes["output_mean_w"] if power_w is not None]
+    found = _recent(minutes, recent)
     return {
-        **_sums(minutes),
-        **bins(each["length_s"] for each in recent),
-        "unmeasured_s": max(0, DAY_S - sum(row["measured_s"] for row in minutes)),
-        "longest_s": max((each["length_s"] for each in recent), default=0),
-        "highest_w": max((each["above_w"] for each in recent), default=0),
+        **found,
+        "unmeasured_s": max(0, DAY_S - found["measured_s"]),
         **percentiles(means_w),
-        "output_max_w": _highest(row["output_max_w"] for row in minutes),
         "lockouts": lockouts(recent),
     }
 
@@ -50,17 +49,9 @@ def month(history: Mapping[str, Any], now: float) -> dict[str, Any]:
     """The lines of the last 30 days, and the minutes since the last of them."""
     first = date_of(now - MONTH_DAYS * DAY_S)
     days = [each for each in history["days"] if first < each["date"] <= date_of(now)]
-    last = max((each["date"] for each in days), default="")
-    minutes = [row for row in _rows(history["minutes"], 0) if date_of(row["at"]) > last]
-    recent = [each for each in history["excursions"] if date_of(each["at"]) > last]
-    today = {
-        **_sums(minutes),
-        **bins(each["length_s"] for each in recent),
-        "longest_s": max((each["length_s"] for each in recent), default=0),
-        "highest_w": max((each["above_w"] for each in recent), default=0),
-        "output_max_w": _highest(row["output_max_w"] for row in minutes),
-    }
-    lines = [*days, today]
+    end = max((end_of(each["date"]) for each in days), default=0)
+    recent = [each for each in history["excursions"] if each["at"] >= end]
+    lines = [*days, _recent(_since(history["minutes"], end - 1), recent)]
     return {
         "days": len(days),
         **{name: round(sum(line[name] or 0 for line in lines), 3) for name in SUMS},
@@ -101,19 +92,35 @@ def date_of(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%d")
 
 
+def end_of(date: str) -> float:
+    """When a UTC date ends."""
+    begins = datetime.datetime.fromisoformat(date).replace(tzinfo=datetime.timezone.utc)
+    return begins.timestamp() + DAY_S
+
+
 def _kind(length_s: float) -> str:
     return BINS[0 if length_s < SHORT_S else 1 if length_s <= LONG_S else 2]
 
 
-def _rows(minutes: Mapping[str, Sequence[Any]], since: float) -> list[dict[str, Any]]:
-    rows = [dict(zip(minutes, row)) for row in zip(*minutes.values())]
-    return [row for row in rows if row["at"] > since]
+def _since(minutes: Mapping[str, Sequence[Any]], since: float) -> dict[str, Sequence[Any]]:
+    """The columns of the minutes that began after a time; empty ones where there is none."""
+    first = bisect.bisect_right(minutes.get("at", []), since)
+    return {name: minutes.get(name, [])[first:] for name in MINUTES}
 
 
-def _sums(minutes: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    rows = list(minutes)
-    names = ("measured_s", "above_s", "above_wh")
-    return {name: round(sum(row[name] for row in rows), 3) for name in names}
+def _recent(
+    minutes: Mapping[str, Sequence[Any]], excursions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The figures that a line of a day has too."""
+    return {
+        "measured_s": sum(minutes["measured_s"]),
+        "above_s": sum(minutes["above_s"]),
+        "above_wh": round(sum(minutes["above_wh"]), 3),
+        **bins(each["length_s"] for each in excursions),
+        "longest_s": max((each["length_s"] for each in excursions), default=0),
+        "highest_w": max((each["above_w"] for each in excursions), default=0),
+        "output_max_w": _highest(minutes["output_max_w"]),
+    }
 
 
 def _highest(values: Iterable[float | None]) -> float | None:

@@ -56,13 +56,14 @@ def _read(reply: Mapping[str, Any], received_at: float) -> dict[str, Any]:
 def sums(column: Iterable[Any]) -> list[Any]:
     """A column of differences as the numbers that it was made of."""
     told: list[Any] = []
-    total = 0.0
+    total: float = 0
     for value in column:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            total = round(total + value, 3)
-            told.append(int(total) if total == int(total) else total)
-        else:
+        if value is None or isinstance(value, str):
             told.append(value)
+        else:
+            total += value
+            total = total if isinstance(total, int) else round(total, 3)
+            told.append(total)
     return told
 
 

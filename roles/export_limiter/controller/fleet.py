@@ -1,0 +1,230 @@
+"""What is known of a fleet and of each site in it: the content of data.json.
+
+data.schema.json beside this file says what each field means.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, Iterable, Mapping, NamedTuple
+
+SCHEMA = 1
+STALE_S = 60  # a running agent renews its status every few seconds
+PLAIN_GROUPS = ("all", "ungrouped")
+LIMITING = ("limiting", "relaxing")
+# As the agent counts them: a minute is as bad as the worst state in it.
+STATES = (
+    *("monitoring", "relaxing", "limiting", "stopping", "starting"),
+    *("failsafe", "not_enforceable"),
+)
+# Each site has the first of these that applies, but for the last, which is that of all others.
+VERDICTS = (
+    *("not_reached", "not_running", "dry_run", "failsafe", "not_enforceable", "exceeded"),
+    "kept",
+)
+
+
+class Host(NamedTuple):
+    """What the play knows of a site: ``applied`` is the verdict of a roll-out, if it was tried."""
+
+    name: str
+    groups: list[str]
+    probe: Mapping[str, Any]
+    drift: list[str]
+    rollout: Mapping[str, Any] | None = None
+    applied: Mapping[str, Any] | None = None
+
+
+def build(
+    hosts: Iterable[Host],
+    made_at: float,
+    playbook: str,
+    earlier: Mapping[str, Any],
+    step_min: int = 1,
+) -> dict[str, Any]:
+    """The whole of data.json; ``earlier`` is the one before, for when a site was last reached."""
+    contacts = {each["name"]: each["last_contact"] for each in earlier.get("sites", [])}
+    sites = [_site(host, made_at, contacts.get(host.name), step_min) for host in hosts]
+    return {
+        "schema": SCHEMA,
+        "made_at": round(made_at),
+        "playbook": playbook,
+        "totals": totals(sites),
+        "sites": sites,
+    }
+
+
+def totals(sites: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts over the fleet; those of the verdicts add up to all sites, and so do the releases."""
+    counts = [each["verdict"] for each in sites]
+    return {
+        "sites": len(sites),
+        "verdicts": {verdict: counts.count(verdict) for verdict in VERDICTS},
+        "limiting": sum(each["state"] in LIMITING for each in sites),
+        "drifted": sum(bool(each["drift"]) for each in sites),
+        "above_wh_day": _above_wh(sites, "day"),
+        "above_wh_month": _above_wh(sites, "month"),
+        "releases": _releases(sites),
+    }
+
+
+def _above_wh(sites: list[dict[str, Any]], span: str) -> float:
+    known = [each["compliance"][span]["above_wh"] for each in sites if each["compliance"]]
+    return round(sum(known), 3)
+
+
+def _releases(sites: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many sites run which release, the most first; ``commit`` is null where none is known."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for release in (each["release"] for each in sites):
+        found.setdefault((release["commit"], release["version"]), []).append(release)
+    rows = []
+    for (commit, version), releases in found.items():
+        since = [each["since"] for each in releases if each["since"] is not None]
+        first, last = min(since, default=None), max(since, default=None)
+        about = {"commit": commit, "version": version, "sites": len(releases)}
+        rows.append({**about, "first_since": first, "last_since": last})
+    return sorted(rows, key=lambda row: -row["sites"])
+
+
+def _site(host: Host, made_at: float, last_contact: float | None, step_min: int) -> dict[str, Any]:
+    probe = _as_applied(host.probe, host.applied or {})
+    reached = not (probe.get("unreachable") or probe.get("fault"))
+    received_at = probe.get("received_at", made_at)
+    kept = _load("history").read(probe.get("history"), received_at) if reached else None
+    compliance = _load("compliance").summary(kept, received_at) if kept else None
+    status = (probe.get("status") or {}) if reached else {}
+    verdict, reason = _verdict(probe, status, compliance)
+    limits = status.get("limits") or json.loads(probe["site"]["config"])
+    return {
+        "name": host.name,
+        "groups": sorted(set(host.groups) - set(PLAIN_GROUPS)),
+        "reached": reached,
+        "last_contact": round(received_at) if reached else last_contact,
+        "verdict": verdict,
+        "state": status.get("state"),
+        "reason": reason,
+        "limits": {
+            "output_w": limits.get("max_multiplus_output_w"),
+            "export_w": limits.get("max_grid_export_w"),
+        },
+        **_measured(status),
+        **_device(probe, status, kept),
+        "drift": list(host.drift) if reached else [],
+        "rollout": dict(host.rollout) if host.rollout else None,
+        "config": json.loads(probe.get("config") or "null") if reached else None,
+        "compliance": compliance,
+        "history": _history(kept, received_at, step_min) if kept else None,
+    }
+
+
+def _as_applied(probe: Mapping[str, Any], applied: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The probe as it would be after the roll-out, whose verdict carries a status."""
+    status = applied.get("status")
+    if not status or not applied.get("id"):
+        return probe
+    confirmed = applied.get("state") == "confirmed"
+    config = probe["site"]["config"] if confirmed else None
+    known = {"current": applied["id"], "pid": status.get("pid"), "status": status}
+    return {**probe, **known, "version": status.get("version"), "config": config, "since": None}
+
+
+def _verdict(
+    probe: Mapping[str, Any], status: Mapping[str, Any], compliance: Mapping[str, Any] | None
+) -> tuple[str, str]:
+    """The verdict, and why in words."""
+    if probe.get("unreachable") or probe.get("fault"):
+        return "not_reached", str(probe.get("msg") or probe.get("fault"))
+    state, reason = status.get("state"), str(status.get("reason") or "")
+    fault = _not_running(probe, status)
+    if fault or state in ("starting", "stopping"):
+        return "not_running", fault or reason
+    if status.get("dry_run"):
+        return "dry_run", reason
+    if state == "failsafe":
+        return "failsafe", reason
+    if state == "not_enforceable" or not status.get("enforceable"):
+        return "not_enforceable", reason
+    day = compliance["day"] if compliance else {}
+    if day.get("from_15_to_60_s") or day.get("above_60_s"):
+        return "exceeded", reason
+    return "kept", reason
+
+
+def _not_running(probe: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    if not probe.get("current"):
+        return "nothing is installed"
+    if probe.get("pid") is None:
+        return "the service is down"
+    if status.get("pid") != probe["pid"]:
+        return "there is no status of the process that runs"
+    clock = (probe.get("history") or {}).get("clock_s")
+    if clock is not None and clock - status.get("updated_at", clock) > STALE_S:
+        return "its status has not been renewed for a minute"
+    return ""
+
+
+def _measured(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What the agent measures and does now."""
+    names = ("enforceable", "dry_run", "binding", "method", "control_point", "cap_w")
+    return {
+        **{name: status.get(name) for name in names},
+        "output_w": status.get("inverter_output_w"),
+        "export_w": status.get("grid_export_w"),
+        "phases": [
+            {"phase": each.get("phase"), "output_w": each.get("inverter_output_w")}
+            for each in status.get("phases", [])
+        ],
+        "inverters": status.get("inverters", []),
+        "others": status.get("others", {}),
+        "warnings": status.get("warnings", []),
+        "counters": status.get("counters", {}),
+        "last_refusal": status.get("last_refusal"),
+        "started_at": status.get("started_at"),
+    }
+
+
+def _device(
+    probe: Mapping[str, Any], status: Mapping[str, Any], kept: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What the device is and what was deployed to it."""
+    current, since = probe.get("current"), probe.get("since")
+    off_s = (kept or {}).get("clock_off_s")
+    return {
+        "portal_id": probe.get("portal_id") or probe["site"]["settings"].get("portal_id") or None,
+        "release": {
+            "id": current,
+            "commit": current.partition("-")[0] if current else None,
+            "version": status.get("version") or probe.get("version") or None,
+            "since": None if since is None else round(since - (off_s or 0)),
+        },
+        "firmware": probe.get("firmware"),
+        "machine": probe.get("machine"),
+        "python": probe.get("python"),
+        "clock_off_s": off_s,
+    }
+
+
+def _history(kept: Mapping[str, Any], received_at: float, step_min: int) -> dict[str, Any]:
+    series = _load("series").series(kept["minutes"], STATES, received_at, step_min)
+    return {
+        "series": series,
+        "excursions": sorted(kept["excursions"], key=lambda each: each["at"]),
+        "events": kept["events"],
+        "days": kept["days"],
+    }
+
+
+@functools.lru_cache(None)
+def _load(name: str) -> Any:
+    """A module beside this one: a plugin can't import by name."""
+    file = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"export_limiter_{name}", file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

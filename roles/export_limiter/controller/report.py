@@ -1,0 +1,89 @@
+"""Write what is known of a fleet: a page for people, JSON and CSV for programs, and metrics."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+PAGE_BYTES = 4_900_000  # opens on a phone, goes through mail
+LATEST = "latest"
+
+
+def write(
+    directory: str, hosts: Sequence[Any], made_at: float, playbook: str, metrics: str = ""
+) -> Path | None:
+    """Write a new directory below ``directory``, and the metrics; the page's path.
+
+    Where ``directory`` is empty only the metrics are written.
+    """
+    build = functools.partial(_load("fleet").build, hosts, made_at, playbook, _earlier(directory))
+    data, html = _fitting(build) if directory else (build(), "")
+    if metrics:
+        _write_metrics(Path(metrics), data)
+    if not directory:
+        return None
+    at = datetime.datetime.fromtimestamp(made_at, datetime.timezone.utc)
+    place = Path(directory) / at.strftime("%Y-%m-%dT%H%M%SZ")
+    place.mkdir(parents=True, exist_ok=True)
+    _replace(place / "index.html", html)
+    _replace(place / "data.json", json.dumps(data, separators=(",", ":")) + "\n")
+    _replace(place / "data.csv", _load("sheet").render(data))
+    link = place.with_name(LATEST + ".new")
+    link.unlink(missing_ok=True)
+    link.symlink_to(place.name)
+    os.replace(link, place.with_name(LATEST))
+    return place / "index.html"
+
+
+def _fitting(build: Any) -> tuple[dict[str, Any], str]:
+    """The data and its page, with as few minutes to a point of its plots as fit."""
+    steps = _load("series").STEPS_MIN
+    least = 1.0
+    for step in steps:
+        if step < least and step != steps[-1]:
+            continue
+        data = build(step)
+        html = _load("page").render(data)
+        least = step * len(html.encode()) / PAGE_BYTES
+        if least <= step:
+            break
+    return data, html
+
+
+def _write_metrics(directory: Path, data: Mapping[str, Any]) -> None:
+    prometheus, fleet = _load("prometheus"), _load("fleet")
+    for site in data["sites"]:
+        text = prometheus.render(site, fleet.STATES, fleet.VERDICTS)
+        _replace(directory / prometheus.file_name(site["name"]), text)
+
+
+def _earlier(directory: str) -> Mapping[str, Any]:
+    """The data of the report before; nothing where there is none."""
+    try:
+        return dict(json.loads((Path(directory) / LATEST / "data.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _replace(path: Path, text: str) -> None:
+    """In one step: who reads meanwhile sees the old or the new."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+@functools.lru_cache(None)
+def _load(name: str) -> Any:
+    """A module beside this one: a plugin can't import by name."""
+    file = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"export_limiter_{name}", file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
