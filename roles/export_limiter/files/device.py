@@ -548,7 +548,10 @@ class Place:
 
     def lock(self, request):
         """Take the lock for a request, or say for which request it is held."""
-        os.makedirs(self.of("releases"), exist_ok=True)
+        if not os.path.isdir(self.of("releases")):
+            os.makedirs(self.of("releases"))
+            sync(self.base)
+            sync(self.at("data"))
         self._lock = os.open(self.of("lock"), os.O_RDWR | os.O_CREAT, 0o644)
         if not eventually(self._locked, LOOK_S):
             return read(self.of("lock"))
