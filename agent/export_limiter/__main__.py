@@ -7,13 +7,14 @@ import json
 import logging
 import os
 import re
+import signal
 import stat
 import sys
 import time
 from typing import Any, List, Optional
 
 from export_limiter.config import Config, ConfigError, parse
-from export_limiter.files import FoundValues, read_json, write_json
+from export_limiter.files import FoundValues, StatusFile, read_json
 from export_limiter.status import Identity
 
 RUNTIME_DIR = "/run/venus-export-limiter"
@@ -133,11 +134,10 @@ def _run(options: argparse.Namespace) -> int:
     from export_limiter.service import Service
 
     config = _read_config(options.config)
-    os.makedirs(options.runtime_dir, exist_ok=True)
-    status_file = os.path.join(options.runtime_dir, "status.json")
-    earlier = read_json(status_file) or {}
+    status_file = StatusFile(options.runtime_dir)
     identity = _identity()
     loop = Loop()
+    signal.alarm(HANG_S)  # connecting may hang, too
     connection = connect(options.bus)
     try:
         published = Published(connection, identity.version)
@@ -150,10 +150,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def publish(status: Any) -> None:
         published.show(status)
-        try:
-            write_json(status_file, status, durable=False)
-        except OSError as error:
-            log.debug("status not written: %s", error)
+        status_file.write(status)
         now = time.monotonic()
         recording.note(status, now, time.time())
         notice = notices.due(status, now)
@@ -162,7 +159,9 @@ def _run(options: argparse.Namespace) -> int:
             bus.write(*where, notice.injected, NOTICE_S, _notified)
 
     found = FoundValues(options.state_dir)
-    service = Service(config, identity, found, publish, time.monotonic, time.time, earlier)
+    service = Service(
+        config, identity, found, publish, time.monotonic, time.time, status_file.earlier
+    )
     bus = Bus(connection, service, loop.guard)
     service.attach(bus)
     bus.start()
@@ -172,10 +171,11 @@ def _run(options: argparse.Namespace) -> int:
         if config.on_stop == "keep" or config.dry_run:
             loop.end(0)
             return
-        last = read_json(status_file) or {}
-        release = Release(
-            config, service.site, bus, found, last, lambda error: loop.end(int(bool(error)))
-        )
+
+        def released(error: Optional[str]) -> None:
+            loop.end(1 if error else 0)
+
+        release = Release(config, service.site, bus, found, status_file.last, released)
         loop.every(config.control_interval_s, release.tick)
 
     loop.on_stop(stop)

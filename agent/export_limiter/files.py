@@ -45,6 +45,28 @@ def read_json(path: str) -> Optional[Dict[str, Any]]:
     return content if isinstance(content, dict) else None
 
 
+class StatusFile:
+    """``status.json`` in RAM. Where it can't be written that is said once, and we limit on."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = os.path.join(directory, "status.json")
+        self._fault = ""
+        self.earlier = read_json(self._path) or {}
+        self.last: Dict[str, Any] = {}
+
+    def write(self, status: Dict[str, Any]) -> None:
+        """Replace the file, or its earlier version, by this status."""
+        self.last = status
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            write_json(self._path, status, durable=False)
+            self._fault = ""
+        except OSError as error:
+            if self._fault != str(error):
+                self._fault = str(error)
+                log.warning("%s can't be written (%s)", self._path, error.strerror)
+
+
 class FoundValues:
     """``state.json``: per control point the value found, and the one we last wrote.
 
@@ -54,7 +76,8 @@ class FoundValues:
     def __init__(self, directory: str) -> None:
         self._path = os.path.join(directory, "state.json")
         self._points: Dict[str, Dict[str, Any]] = {}
-        for point, entry in (read_json(self._path) or {}).get("points", {}).items():
+        points = (read_json(self._path) or {}).get("points")
+        for point, entry in (points if isinstance(points, dict) else {}).items():
             if isinstance(entry, dict) and "found" in entry and "written" in entry:
                 self._points[point] = entry
         self.warning: Optional[str] = None
