@@ -121,6 +121,7 @@ class Controller:
             # The load of a simulated device is that of the machine the tests run on.
             "export_limiter_max_load": 1000,
             "export_limiter_report": str(self.report),
+            "export_limiter_reports": str(self.workdir / "reports"),
             "ansible_ssh_executable": str(self._ssh),
             **variables,
         }

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import time
 import uuid
 import zlib
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 ROLE = Path(__file__).resolve().parent.parent
@@ -69,6 +71,7 @@ class ActionModule(ActionBase):
             request["files"] = load("pin").unpack(arguments["release"]).files
         if verb == "probe":
             result["site"] = self._site(task_vars or {})
+            request["history"] = boolean(arguments.get("history", False))
         if verb == "apply":
             request["config"] = arguments["site"]["config"]
             result["diff"] = _diff(arguments["device"], arguments["site"])
@@ -81,6 +84,10 @@ class ActionModule(ActionBase):
         if verb == "probe" and reply.pop("failed", False):
             # The device keeps its place in the play: preflight names every fault of the fleet.
             reply = {"fault": reply["msg"]}
+        if "history" in reply:
+            # As one text: Ansible would look at each of its numbers.
+            reply["history"] = json.dumps(reply["history"])
+        result["received_at"] = time.time()
         return {"changed": False, **result, **reply}
 
     def _site(self, task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def render(data: Mapping[str, Any]) -> str:
             "verdicts": VERDICT_WORDS,
             "states": STATE_WORDS,
             "order": list(STATE_WORDS),
+            "made": {"status": "by status.yml", "deploy": "after a roll-out"},
             "statement": _load("compliance").STATEMENT,
         },
         packed=[pack(site) for site in data["sites"]],

@@ -15,13 +15,19 @@ LATEST = "latest"
 
 
 def write(
-    directory: str, hosts: Sequence[Any], made_at: float, playbook: str, metrics: str = ""
+    directory: str,
+    hosts: Sequence[Mapping[str, Any]],
+    made_at: float,
+    playbook: str,
+    metrics: str = "",
 ) -> Path | None:
     """Write a new directory below ``directory``, and the metrics; the page's path.
 
-    Where ``directory`` is empty only the metrics are written.
+    ``hosts`` have the fields of fleet.Host. Where a directory is empty nothing is written there.
     """
-    build = functools.partial(_load("fleet").build, hosts, made_at, playbook, _earlier(directory))
+    fleet = _load("fleet")
+    known = [fleet.Host(**host) for host in hosts]
+    build = functools.partial(fleet.build, known, made_at, playbook, _earlier(directory))
     data, html = _fitting(build) if directory else (build(), "")
     if metrics:
         _write_metrics(Path(metrics), data)

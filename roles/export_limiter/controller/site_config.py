@@ -41,6 +41,8 @@ FLEET = [
     "max_failures",
     "max_offline",
     "report",
+    "reports",
+    "prometheus",
     "allow_older",
     "higher_limit",
     "release_limit",

@@ -22,8 +22,12 @@ options:
     choices: [probe, apply, rollback, remove, discover, unreached]
     required: true
   site:
-    description: What the inventory says, as C(probe) returned it. For all verbs that change something.
+    description: What the inventory says, as C(probe) returned it. For each verb that changes something.
     type: dict
+  history:
+    description: Whether C(probe) brings the last day along, some kB for each site.
+    type: bool
+    default: false
   device:
     description: What C(probe) returned. For C(apply) and C(unreached).
     type: dict
