@@ -1,0 +1,73 @@
+"""Write what a play has learned of the fleet: page, data and metrics. Nothing is sent anywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+ROLE = Path(__file__).resolve().parent.parent
+OPTIONS = {"playbook", "directory", "metrics"}
+
+
+class ActionModule(ActionBase):
+    """See the role's library/export_limiter_report.py for the arguments."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict:
+        """Write the files of all hosts of the play, those that were not reached among them."""
+        result = super().run(tmp, task_vars)
+        arguments = {name: str(self._task.args.get(name) or "") for name in OPTIONS}
+        hostvars = (task_vars or {})["hostvars"]
+        names = [str(name) for name in (task_vars or {})["ansible_play_hosts_all"]]
+        decisions = load("filter_plugins/export_limiter.py")
+        ended = {}
+        if arguments["playbook"] == "deploy":
+            ended = {row["host"]: row for row in decisions.report(names, hostvars)}
+        hosts = [told(name, hostvars[name], ended.get(name), decisions) for name in names]
+        report = load("controller/report.py")
+        try:
+            page = report.write(
+                arguments["directory"],
+                hosts,
+                time.time(),
+                arguments["playbook"],
+                arguments["metrics"],
+            )
+        except OSError as error:
+            raise AnsibleActionFail(f"the report was not written: {error}") from None
+        return {**result, "changed": False, "page": str(page or "")}
+
+
+def told(
+    name: str, variables: Mapping[str, Any], ended: Mapping[str, Any] | None, decisions: Any
+) -> dict[str, Any]:
+    """What the play knows of one host, as plain values."""
+    probe = dict(variables["__export_limiter_probe"])
+    probe["history"] = json.loads(probe.get("history") or "null")
+    applied = variables.get("__export_limiter_apply")
+    reached = not (probe.get("unreachable") or probe.get("fault"))
+    changed = (applied or {}).get("state") == "confirmed"
+    return {
+        "name": name,
+        "groups": [str(group) for group in variables["group_names"]],
+        "probe": probe,
+        "drift": decisions.drifts(probe) if reached and not changed else [],
+        "rollout": ended and {key: ended[key] for key in ("state", "reason")},
+        "applied": applied,
+    }
+
+
+def load(path: str) -> Any:
+    """A file of the role as a module: an action plugin can't import by name."""
+    file = ROLE / path
+    spec = importlib.util.spec_from_file_location(f"export_limiter_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
