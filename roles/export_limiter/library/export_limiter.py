@@ -22,7 +22,7 @@ options:
     choices: [probe, apply, rollback, remove, discover, unreached]
     required: true
   site:
-    description: What the inventory says, as C(probe) returned it. For each verb that changes something.
+    description: What the inventory says, as C(probe) returned it. For verbs that change something.
     type: dict
   history:
     description: Whether C(probe) brings the last day along, some kB for each site.
