@@ -21,7 +21,8 @@ demo: setup ## Deploy to two simulated GX devices, raise the loads, judge how th
 picture: setup ## Make the README's picture again: the demo, its plot kept in tests/demo
 	@PYTHONPATH=tests:agent $(PYTHON) -m demo --picture tests/demo/demo.png
 
-test: setup ## All tests but those that take minutes
+test: ## All tests but those that take minutes
+	@sh tests/setup.sh --test
 	@$(PYTHON) -m pytest -m 'not slow'
 
 test-all: ## All tests

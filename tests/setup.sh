@@ -2,7 +2,8 @@
 # Installs what the demo and the tests need: Debian packages by apt, tools into .venv by pip.
 # What is there already is left alone, so a second run ends at once.
 #
-#   sh tests/setup.sh          what `make demo` and `make test` need
+#   sh tests/setup.sh          what `make demo` needs
+#   sh tests/setup.sh --test   also what `make test` needs: a browser
 #   sh tests/setup.sh --lint   also what `make lint` needs
 #   sh tests/setup.sh --all    also what `make test-all` needs: other Debians and processors
 set -eu
@@ -10,9 +11,11 @@ cd "$(dirname "$0")/.."
 
 packages="bash busybox curl daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
 openssl procps python3-dbus python3-gi python3-venv rsync util-linux zip"
+browser="chromium chromium-driver fonts-dejavu-core"
 case ${1:-} in
+    --test) packages="$packages $browser" ;;
     --lint) packages="$packages shellcheck" ;;
-    --all) packages="$packages mmdebstrap qemu-user-static" ;;
+    --all) packages="$packages $browser mmdebstrap qemu-user-static" ;;
 esac
 
 stop() {
