@@ -103,7 +103,7 @@ class Asking:
         marker = f"{plugin.MARKER}{self.ident}:"
         for line in printed.splitlines():
             if line.startswith(marker):
-                return json.loads(line[len(marker) :])
+                return plugin.unpacked(line[len(marker) :])
         return {"state": "lost", "msg": printed}
 
 

@@ -64,6 +64,13 @@ class Network:
             raise
         return connection
 
+    def listen(self) -> socket.socket:
+        """Return a socket that listens at the controller's address, on a port that is free."""
+        listening = self._socket()
+        listening.bind((CONTROLLER, 0))
+        listening.listen()
+        return listening
+
     @staticmethod
     def address(host: int) -> str:
         """Return the address of the device with this number."""

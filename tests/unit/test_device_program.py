@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from role import ROLE, load
 
-device = load("files/device.py")
+device, plugin = load("files/device.py"), load("action_plugins/export_limiter.py")
 
 OLD, NEW = "a" * 40, "b" * 40
 RUNS = "#!/bin/sh\nexit 0\n"
@@ -629,7 +629,7 @@ def framed(asked):
 def reply_of(done, request_id=""):
     lines = [x for x in done.stdout.decode().splitlines() if x.startswith(device.MARKER)]
     assert len(lines) == 1
-    return json.loads(lines[0].removeprefix(f"{device.MARKER}{request_id}:"))
+    return plugin.unpacked(lines[0].removeprefix(f"{device.MARKER}{request_id}:"))
 
 
 @pytest.mark.parametrize(

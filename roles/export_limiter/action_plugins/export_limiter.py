@@ -6,6 +6,7 @@ over a slow link. This sends the program and its input on standard input of one 
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import shlex
@@ -127,8 +128,13 @@ class ActionModule(ActionBase):
         marker = MARKER + request["id"] + ":"
         for line in done["stdout"].splitlines():
             if line.startswith(marker):
-                return json.loads(line[len(marker) :])
+                return unpacked(line[len(marker) :])
         return {"failed": True, "state": "failed", "msg": _no_reply(done)}
+
+
+def unpacked(reply: str) -> dict[str, Any]:
+    """What stands behind the marker."""
+    return json.loads(zlib.decompress(base64.b85decode(reply)))
 
 
 def load(name: str) -> Any:

@@ -10,6 +10,7 @@ configuration switch as one. Everything that can fail is done before ``current``
 is undecided stands in ``pending``, and whoever finds it without the lock being held goes back.
 """
 
+import base64
 import ctypes
 import fcntl
 import hashlib
@@ -67,7 +68,8 @@ def main():
         reply = VERBS[request["verb"]](Place(request.get("root", "")), request)
     except Exception as error:
         reply = described(error)
-    print("\n%s%s:%s" % (MARKER, request.get("id", ""), json.dumps(reply, sort_keys=True)))
+    packed = base64.b85encode(zlib.compress(json.dumps(reply, sort_keys=True).encode(), 9))
+    print("\n%s%s:%s" % (MARKER, request.get("id", ""), packed.decode()))
     sys.stdout.flush()
     return 0
 
