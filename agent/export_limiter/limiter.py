@@ -30,11 +30,15 @@ HUNTING_SKEW_S = 5.0
 
 
 class Actuator(NamedTuple):
-    """What the control point is like: written to flash or not, each phase or the total."""
+    """What the control point is like: written to flash or not, each phase or the total.
+
+    Not ``acting``: nothing obeys a cap there now, so output teaches nothing about it.
+    """
 
     stored: bool = False
     per_phase: bool = False
     writes_left: int = 1000
+    acting: bool = True
 
 
 VOLATILE_TOTAL = Actuator()
@@ -105,12 +109,14 @@ class Limiter:
 
         binding = self._binding()
         if self._data.fresh and output_w is not None:
-            self._gain.learn(self.cap_w if binding else None, output_w, now)
+            obeyed = binding and actuator.acting and not measurement.assisting
+            self._gain.learn(self.cap_w if obeyed else None, output_w, now)
         bounds = self._limits.bounds(self._tick(measurement, now, actuator))
-        if measurement.assisting and self.cap_w is not None:
-            bounds = bounds._replace(tighten_w=max(bounds.tighten_w, self.cap_w))
         lowest_w, highest_w = floor_w(self._config), self._ceiling_w(measurement)
-        cap_w = self._next_cap(self._within(bounds, lowest_w, highest_w), actuator, now)
+        caps = self._within(bounds, lowest_w, highest_w)
+        if measurement.assisting and self.cap_w is not None:
+            caps = caps._replace(tighten_w=max(caps.tighten_w, self.cap_w))
+        cap_w = self._next_cap(caps, actuator, now)
         if cap_w is not None and self._not_worth_a_write(cap_w, highest_w):
             cap_w = self.cap_w
         return self._decision(cap_w, bounds, binding, measurement.assisting)

@@ -167,7 +167,8 @@ class Service:
         point = verdict.point
         if point is None:
             return Actuator()
-        return Actuator(point.stored, len(point.paths) > 1, self.writer.writes_left(now))
+        acting = verdict.enforceable and self._effect.confirmed and not self._config.dry_run
+        return Actuator(point.stored, len(point.paths) > 1, self.writer.writes_left(now), acting)
 
     def _put(self, decision: Decision, now: float) -> Decision:
         """Have the cap in force, as far as others leave it to us; what comes of it."""
