@@ -23,6 +23,11 @@ RELAXED = {"meter_lag_s": 0.0, "vebus_lag_s": 0.0, "loop_s": None}
 LIFELIKE = {"meter_lag_s": 1.0, "vebus_lag_s": 0.5, "loop_s": 2.4}
 
 
+def near(limit_w: float) -> Callable[[float | None], bool]:
+    """Whether a power is a limit, but for the hundredth that the agent's gain estimate may move."""
+    return lambda w: w is not None and abs(w - limit_w) <= 0.01 * limit_w
+
+
 class Stage:
     """A bus, started with the context; sites and agents end with it.
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 from gx.sites import CABIN, HARBOUR
-from gx.stage import LIFELIKE
+from gx.stage import LIFELIKE, near
 from gx.waiting import wait_until
 
 OVERRIDE = "/Overrides/MaxDischargePower"
@@ -71,7 +71,7 @@ def test_a_site_above_its_limit_is_walked_down_in_steps(stage):
     site = demo_site(stage, HARBOUR, load_w=41000)
     agent = stage.agent(**demo_config(HARBOUR))
 
-    agent.wait_for(cap_w=30000.0)
+    agent.wait_for(cap_w=near(30000))
     site.wait_until(lambda state: state["output_w"] < 30100, "the output to follow", 20)
 
     caps = caps_of(site)
@@ -85,7 +85,7 @@ def test_without_steps_the_cap_is_the_limit_at_once(stage):
     site = demo_site(stage, HARBOUR, load_w=41000)
     agent = stage.agent(**demo_config(HARBOUR), gradual_adjustment=False)
 
-    agent.wait_for(cap_w=30000.0)
+    agent.wait_for(cap_w=near(30000))
 
     assert caps_of(site) == [30000]
 
@@ -246,7 +246,7 @@ def test_a_restart_takes_its_own_cap_over(stage, number):
     standing_w = caps_of(site)[-1]
     agent.start()
 
-    agent.wait_for(cap_w=5000.0)
+    agent.wait_for(cap_w=near(5000))
 
     later = caps_of(site)[caps_of(site).index(standing_w) :]
     assert stopped_w >= standing_w >= stopped_w - 200
@@ -314,7 +314,7 @@ def test_a_dry_run_decides_and_writes_nothing(stage):
     site = stage.site(vebus=[ONE_PHASE], load_w=8000)
     agent = stage.agent(**LIMIT, dry_run=True)
 
-    status = agent.wait_for(cap_w=5000.0)
+    status = agent.wait_for(cap_w=near(5000))
     site.let_pass(90)
     later = agent.status()
 
@@ -458,7 +458,7 @@ def test_a_configuration_that_does_not_fit_the_site_is_a_warning(stage, config, 
 def test_release_walks_up_and_puts_back_what_was_found(stage, found_w):
     site = stage.site(vebus=[ONE_PHASE], load_w=8000, settings={SETTING: found_w})
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, counters=lambda c: c["stored_writes"] == 1)
+    agent.wait_for(cap_w=near(5000), counters=lambda c: c["stored_writes"] == 1)
     agent.stop()
     written = len(caps_of(site))
 
@@ -477,7 +477,7 @@ def test_release_walks_up_and_puts_back_what_was_found(stage, found_w):
 def test_release_on_stop(stage):
     site = stage.site(vebus=[ONE_PHASE], load_w=6500, settings={SETTING: 6500})
     agent = stage.agent(**LIMIT, on_stop="release")
-    agent.wait_for(cap_w=5000.0, counters=lambda c: c["stored_writes"] == 1)
+    agent.wait_for(cap_w=near(5000), counters=lambda c: c["stored_writes"] == 1)
 
     code = agent.stop(signal.SIGTERM)
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 from gx.bus import AGENT, PYTHON
 from gx.process import Process
+from gx.stage import near
 from gx.waiting import wait_until
 
 OVERRIDE = "/Overrides/MaxDischargePower"
@@ -104,7 +105,7 @@ def test_without_data_an_output_limit_keeps_its_armed_cap(stage, name):
     stage.speed = speed_for(name)
     site = stage.site(vebus=[UNIT], load_w=4000)
     agent = stage.agent(**LIMIT)
-    agent.wait_for(state="monitoring", cap_w=5000.0, counters=lambda c: c["stored_writes"])
+    agent.wait_for(state="monitoring", cap_w=near(5000), counters=lambda c: c["stored_writes"])
     written = len(site.writes())
 
     OUTPUT_FAULTS[name](site)
@@ -143,7 +144,7 @@ def test_three_fresh_measurements_end_the_failsafe_and_the_cap_rises_in_steps(st
     agent = stage.agent(**EXPORT)
     agent.wait_for(enforceable=True)
     site.do("set", service=METER, path="/Ac/Power", value=None)
-    agent.wait_for(state="failsafe", cap_w=3000.0)
+    agent.wait_for(state="failsafe", cap_w=near(3000))
     written = len(site.writes(OVERRIDE))
 
     site.do("unset", service=METER, path="/Ac/Power")
@@ -257,13 +258,13 @@ def test_a_write_that_never_ends_is_refused(stage):
 def test_when_the_bus_restarts_the_agent_ends_and_begins_anew(stage):
     site = stage.site(vebus=[UNIT], load_w=7000)
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, counters=lambda c: c["stored_writes"] == 1)
+    agent.wait_for(cap_w=near(5000), counters=lambda c: c["stored_writes"] == 1)
 
     stage.bus.stop()
     wait_until(lambda: agent.process.ended, "the end")
     stage.bus.start()
     agent.start()  # as supervision does
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
     site.let_pass(5)
 
     assert site.state()["output_w"] <= 5010
@@ -343,7 +344,7 @@ def test_without_a_directory_of_its_own_it_still_limits(stage, arguments):
     site.wait_until(lambda s: s["setting_w"] == 5000, "the backstop", 20)
 
     assert client.get(OWN, "/State") == "limiting"
-    assert client.get(OWN, "/Cap") == 5000
+    assert near(5000)(client.get(OWN, "/Cap"))
 
 
 @pytest.mark.parametrize("name", ["run/status.json", "state/state.json"])
@@ -400,7 +401,7 @@ def test_a_damaged_file_is_no_obstacle(stage, text):
     agent.start()
 
     site.wait_until(lambda s: s["output_w"] <= 5010, "the limit", 20)
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
     assert json.loads((agent.state / "state.json").read_text())["points"]
     agent.stop()
 
@@ -410,7 +411,7 @@ def test_after_a_reboot_the_backstop_limits_before_the_agent_is_up(stage):
     hall = {"vebus": [{**UNIT, "phases": 3, "units": 3, "nominal_w": 15000}], "load_w": 40000}
     site = stage.site(*keep, **hall)
     agent = stage.agent(max_multiplus_output_w=30000)
-    agent.wait_for(cap_w=30000.0, counters=lambda c: c["stored_writes"] == 1)
+    agent.wait_for(cap_w=near(30000), counters=lambda c: c["stored_writes"] == 1)
     site.wait_until(lambda s: s["flash_rewrites"] == 1, "the write to flash")
 
     agent.stop(signal.SIGKILL)
@@ -420,7 +421,7 @@ def test_after_a_reboot_the_backstop_limits_before_the_agent_is_up(stage):
     highest_w = []
     again.wait_until(lambda s: highest_w.append(s["output_w"]) or len(highest_w) > 10, "some looks")
     agent.start()
-    agent.wait_for(state="limiting", cap_w=30000.0, enforceable=True)
+    agent.wait_for(state="limiting", cap_w=near(30000), enforceable=True)
     again.wait_until(lambda s: highest_w.append(s["output_w"]) or len(highest_w) > 60, "more", 20)
 
     assert max(highest_w) <= 30010

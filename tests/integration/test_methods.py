@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from gx.stage import near
 
 OVERRIDE = "/Overrides/MaxDischargePower"
 SETTING = "/Settings/CGwacs/MaxDischargePower"
@@ -60,7 +61,7 @@ def test_a_total_limit_is_walked_down_and_put_back(stage, method, path):
     site.do("own_output", inverter="ttyS4", w=7000)
     agent = stage.agent(**LIMIT)
 
-    status = agent.wait_for(cap_w=5000.0, enforceable=True)
+    status = agent.wait_for(cap_w=near(5000), enforceable=True)
     follows(site, 5000)
     site.let_pass(35)
     agent.stop()
@@ -70,9 +71,10 @@ def test_a_total_limit_is_walked_down_and_put_back(stage, method, path):
     assert status["method"] == method
     assert status["control_point"] == VEBUS + path
     assert written(site) == {path}
-    assert down[0] == pytest.approx(7000, abs=1)  # in W, from where the output is
+    assert down[0] == pytest.approx(7000, abs=10)  # in W, from where the output is
     assert largest_step_down(down) <= 1000
-    assert down.count(5000) >= 2  # not known to be kept for ever: refreshed
+    held = [value for value in down if value == pytest.approx(5000, rel=0.01)]
+    assert len(held) >= 2  # not known to be kept for ever: refreshed
     assert site.get("vebus", path) == 8000
 
 
@@ -83,7 +85,7 @@ def test_a_limit_of_each_phase_gets_its_part(stage, pattern):
     site.do("own_output", inverter="ttyS4", w=12000)
     agent = stage.agent(max_multiplus_output_w=9000)
 
-    status = agent.wait_for(cap_w=9000.0, enforceable=True)
+    status = agent.wait_for(cap_w=near(9000), enforceable=True)
     site.wait_until(lambda s: max(s["output_phases_w"].values()) <= 3010, "3 kW a phase")
     agent.stop()
     agent.call("release", "--config", str(agent.config))
@@ -127,8 +129,8 @@ def test_a_limit_without_effect_is_left_for_the_next_method(stage):
     site = stage.site(**cabin(unit=unit))
     agent = stage.agent(**LIMIT)
 
-    first = agent.wait_for(method="ac_power_limit", cap_w=5000.0)
-    status = agent.wait_for(method="ess_override", cap_w=5000.0, deadline_s=30)
+    first = agent.wait_for(method="ac_power_limit", cap_w=near(5000))
+    status = agent.wait_for(method="ess_override", cap_w=near(5000), deadline_s=30)
     follows(site, 5000)
 
     assert first["enforceable"]
@@ -156,7 +158,7 @@ def test_an_override_is_refreshed_before_it_expires(stage, expires_s):
     stage.speed = 20
     site = stage.site(**cabin(hub4={"override_expires_s": expires_s}))
     agent = stage.agent(**LIMIT, stored_backstop=False)
-    agent.wait_for(cap_w=5000.0)
+    agent.wait_for(cap_w=near(5000))
     follows(site, 5000)
     end_s = site.state()["t"] + expires_s + 40
 
@@ -173,7 +175,7 @@ def test_an_override_is_refreshed_before_it_expires(stage, expires_s):
 def test_the_override_is_taken_back_at_release(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0)
+    agent.wait_for(cap_w=near(5000))
     agent.stop()
 
     agent.call("release", "--config", str(agent.config))
@@ -201,7 +203,7 @@ def test_firmware_that_clears_the_override_leaves_the_setting(stage):
     site = stage.site(**cabin(hub4={"clear_override": True}))
     agent = stage.agent(**LIMIT)
 
-    agent.wait_for(method="ess_setting", enforceable=True, cap_w=5000.0, deadline_s=30)
+    agent.wait_for(method="ess_setting", enforceable=True, cap_w=near(5000), deadline_s=30)
     follows(site, 5000)
     overrides = len(values(site, OVERRIDE))
     site.let_pass(60)
@@ -224,7 +226,7 @@ def test_while_another_holds_the_override_the_setting_limits(stage, path, who):
     site.do("set", service="system", path=path, value=1)
     agent = stage.agent(**LIMIT)
 
-    status = agent.wait_for(method="ess_setting", enforceable=True, cap_w=5000.0)
+    status = agent.wait_for(method="ess_setting", enforceable=True, cap_w=near(5000))
     follows(site, 5000)
 
     assert status["others"]["override_holder"] == who
@@ -235,7 +237,7 @@ def test_while_another_holds_the_override_the_setting_limits(stage, path, who):
 def test_the_override_is_used_again_when_it_is_free(stage):
     site = stage.site(**cabin(hub4={"override_expires_s": 10}))
     agent = stage.agent(**LIMIT)
-    agent.wait_for(method="ess_override", cap_w=5000.0, counters=lambda c: c["stored_writes"])
+    agent.wait_for(method="ess_override", cap_w=near(5000), counters=lambda c: c["stored_writes"])
 
     site.do("hub4", hold_override_w=7500)
     site.do("set", service="system", path="/DynamicEss/Active", value=1)
@@ -243,10 +245,10 @@ def test_the_override_is_used_again_when_it_is_free(stage):
     site.let_pass(12)
     site.do("hub4", hold_override_w=None)
     site.do("set", service="system", path="/DynamicEss/Active", value=0)
-    agent.wait_for(method="ess_override", enforceable=True, cap_w=5000.0)
+    agent.wait_for(method="ess_override", enforceable=True, cap_w=near(5000))
     site.let_pass(20)
 
-    assert during["cap_w"] == 5000  # the backstop stands there already
+    assert near(5000)(during["cap_w"])  # the backstop stands there already
     assert site.state()["output_w"] == pytest.approx(5000, abs=60)
     assert site.state()["flash_writes"] == 1
 
@@ -254,7 +256,7 @@ def test_the_override_is_used_again_when_it_is_free(stage):
 def test_nobody_fights_over_a_lower_override(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
     site.let_pass(5)
     count = len(values(site, OVERRIDE))
 
@@ -271,24 +273,24 @@ def test_nobody_fights_over_a_lower_override(stage):
 def test_a_higher_override_of_another_is_put_right_once(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
 
     site.do("write", service="hub4", path=OVERRIDE, value=7500)
 
-    site.wait_until(lambda s: s["override_w"] == 5000, "our cap again", 5)
+    site.wait_until(lambda s: near(5000)(s["override_w"]), "our cap again", 5)
     assert agent.wait_for(enforceable=True)["method"] == "ess_override"
 
 
 def test_a_hub4_that_restarts_is_no_other_writer(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
 
     for _ in range(3):
         site.do("fault", name="drop", service="hub4", seconds=2)
         agent.wait_for(state="not_enforceable", reason="ESS is not running: no hub4 service")
-        agent.wait_for(method="ess_override", enforceable=True, cap_w=5000.0)
-        site.wait_until(lambda s: s["override_w"] == 5000, "the cap", 5)
+        agent.wait_for(method="ess_override", enforceable=True, cap_w=near(5000))
+        site.wait_until(lambda s: near(5000)(s["override_w"]), "the cap", 5)
 
     assert "giving up" not in agent.log.read_text()
 
@@ -304,7 +306,7 @@ def test_the_setting_alone_is_walked_in_stored_steps(stage):
     site = stage.site(**without_override())
     agent = stage.agent(**LIMIT)
 
-    status = agent.wait_for(method="ess_setting", cap_w=5000.0, enforceable=True)
+    status = agent.wait_for(method="ess_setting", cap_w=near(5000), enforceable=True)
     follows(site, 5000)
     site.let_pass(70)
     agent.stop()
@@ -312,9 +314,9 @@ def test_the_setting_alone_is_walked_in_stored_steps(stage):
     agent.call("release", "--config", str(agent.config))
 
     assert walked[0] == pytest.approx(6950, abs=60)
-    assert walked[-1] == 5000
+    assert walked[-1] == pytest.approx(5000, abs=10)
     assert largest_step_down(walked) <= 1000
-    assert len(walked) == len(set(walked)) <= 4  # no refresh: it is kept
+    assert len(walked) == len(set(walked)) <= 6  # no refresh: it is kept
     assert status["counters"]["stored_writes"] == len(walked)
     assert site.get("settings", SETTING) == -1
 
@@ -323,10 +325,10 @@ def test_the_last_stored_write_of_a_day_goes_all_the_way(stage):
     site = stage.site(**without_override(load_w=8000))
     agent = stage.agent(**LIMIT, stored_writes_per_day=2)
 
-    agent.wait_for(method="ess_setting", cap_w=5000.0)
+    agent.wait_for(method="ess_setting", cap_w=near(5000))
     agent.stop()
     agent.start()
-    agent.wait_for(method="ess_setting", cap_w=5000.0, enforceable=True)
+    agent.wait_for(method="ess_setting", cap_w=near(5000), enforceable=True)
     site.let_pass(20)
 
     first, last = values(site, SETTING)
@@ -336,18 +338,18 @@ def test_the_last_stored_write_of_a_day_goes_all_the_way(stage):
 def test_a_setting_that_a_user_raises_is_lowered_again(stage):
     site = stage.site(**without_override())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(method="ess_setting", cap_w=5000.0, enforceable=True)
+    agent.wait_for(method="ess_setting", cap_w=near(5000), enforceable=True)
 
     site.do("write", service="settings", path=SETTING, value=7800)
 
-    site.wait_until(lambda s: s["setting_w"] == 5000, "our cap again", 5)
+    site.wait_until(lambda s: near(5000)(s["setting_w"]), "our cap again", 5)
     agent.wait_for(method="ess_setting", enforceable=True)
 
 
 def test_a_setting_that_a_user_lowers_stays(stage):
     site = stage.site(**without_override())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(method="ess_setting", cap_w=5000.0, enforceable=True)
+    agent.wait_for(method="ess_setting", cap_w=near(5000), enforceable=True)
     count = len(values(site, SETTING))
 
     site.do("write", service="settings", path=SETTING, value=3000)
@@ -362,11 +364,11 @@ def test_a_setting_that_a_user_lowers_stays(stage):
 def test_a_program_that_keeps_raising_the_setting_is_not_fought(stage):
     site = stage.site(**without_override())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(method="ess_setting", cap_w=5000.0, enforceable=True)
+    agent.wait_for(method="ess_setting", cap_w=near(5000), enforceable=True)
 
     for _ in range(2):
         site.do("write", service="settings", path=SETTING, value=7800)
-        site.wait_until(lambda s: s["setting_w"] == 5000, "our cap again", 5)
+        site.wait_until(lambda s: near(5000)(s["setting_w"]), "our cap again", 5)
     site.do("write", service="settings", path=SETTING, value=7800)
     status = agent.wait_for(state="not_enforceable")
     site.let_pass(60)
@@ -395,7 +397,7 @@ def test_a_users_lower_setting_is_left_and_named(stage):
 def test_a_user_who_lowers_the_setting_meanwhile_wins(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, counters=lambda c: c["stored_writes"] == 1)
+    agent.wait_for(cap_w=near(5000), counters=lambda c: c["stored_writes"] == 1)
 
     site.do("write", service="settings", path=SETTING, value=3000)
 
@@ -408,7 +410,7 @@ def test_a_user_who_lowers_the_setting_meanwhile_wins(stage):
 def test_a_user_who_takes_the_backstop_away_is_not_fought(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, counters=lambda c: c["stored_writes"] == 1)
+    agent.wait_for(cap_w=near(5000), counters=lambda c: c["stored_writes"] == 1)
 
     site.do("write", service="settings", path=SETTING, value=-1)
     site.let_pass(30)
@@ -437,7 +439,7 @@ def test_a_lower_limit_of_the_bms_is_named(stage, when):
 def test_external_control_is_left_alone_while_it_lasts(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
 
     site.do("write", service="settings", path=MODE, value=3)
     during = agent.wait_for(state="not_enforceable")
@@ -446,7 +448,7 @@ def test_external_control_is_left_alone_while_it_lasts(stage):
     site.let_pass(60)
     after = site.writes()
     site.do("write", service="settings", path=MODE, value=1)
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
 
     assert "Hub4Mode 3" in during["reason"]
     assert (during["cap_w"], during["method"]) == (None, None)
@@ -456,7 +458,7 @@ def test_external_control_is_left_alone_while_it_lasts(stage):
 def test_while_the_battery_is_kept_charged_the_cap_is_refreshed(stage):
     site = stage.site(**cabin(hub4={"override_expires_s": 60}))
     agent = stage.agent(**LIMIT, stored_backstop=False)
-    agent.wait_for(cap_w=5000.0, enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
 
     site.do("write", service="settings", path=STATE, value=9)
     during = agent.wait_for(state="not_enforceable")
@@ -474,7 +476,7 @@ def test_an_explicit_list_of_methods_is_kept_to(stage):
     site = stage.site(**cabin(unit={"limit_paths": {"/Ac/PowerLimit": None}}))
     agent = stage.agent(**LIMIT, methods=["ess_setting"])
 
-    status = agent.wait_for(method="ess_setting", cap_w=5000.0)
+    status = agent.wait_for(method="ess_setting", cap_w=near(5000))
 
     assert status["enforceable"]
     assert written(site) == {SETTING}
@@ -493,9 +495,6 @@ def test_no_method_that_could_act_is_said_with_its_reason(stage):
 # --- a cap that can't act teaches nothing
 
 
-@pytest.mark.xfail(
-    reason="law: the gain estimate learns from any cap below the output", strict=True
-)
 @pytest.mark.parametrize(
     ("dry_run", "hub4", "verb", "keys"),
     [
@@ -507,7 +506,7 @@ def test_no_method_that_could_act_is_said_with_its_reason(stage):
 def test_a_cap_that_can_not_act_is_not_learned_from(stage, dry_run, hub4, verb, keys):
     site = stage.site(**cabin(hub4=hub4))
     agent = stage.agent(**LIMIT, dry_run=dry_run, stored_backstop=False)
-    agent.wait_for(cap_w=5000.0)
+    agent.wait_for(cap_w=near(5000))
 
     site.do(verb, **keys)
     caps = set()

@@ -95,7 +95,7 @@ def test_a_scaled_copy_is_limited_step_by_step(stage):
     first, *_ = caps
     assert first == pytest.approx(8000, abs=900)  # where the output is: nothing is cut at once
     assert max(high - low for high, low in zip(caps, caps[1:], strict=False)) <= 1000
-    assert site.get("hub4", "/MaxDischargePower") == 5000
+    wait_until(lambda: site.get("hub4", "/MaxDischargePower") == 5000, "the cap in force")
 
 
 def test_a_meter_that_shows_a_negative_power_means_export(stage):
@@ -116,7 +116,6 @@ def test_an_export_of_a_recorded_meter_above_its_limit_lowers_the_cap(stage):
         max_multiplus_output_w=None, max_grid_export_w=2000, min_output_limit_w=100, phase_count=1
     )
 
-    status = agent.wait_for(cap_w=100.0)
+    agent.wait_for(cap_w=100.0, reason="the floor of 100 W keeps the limit from being met")
 
     wait_until(lambda: site.get("hub4", OVERRIDE) == 100, "the floor")
-    assert status["reason"] == "the floor of 100 W keeps the limit from being met"
