@@ -1,7 +1,7 @@
 """A private bus for each test, and what can be put on it: sites, agents, other programs.
 
-A test with the argument `stage` is played together with others of its kind, see `gx.stage`, and
-with the agent on several Pythons.
+A test with the argument `stage` is played together with others of its kind, see `gx.stage`; one
+marked `every_python` with the agent on several Pythons.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ TOGETHER = pytest.StashKey[Together]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Play each test on stages with the agent on this machine's Python and on those of trees."""
+    """Play tests on stages with the agent on this machine's Python, some on those of trees too."""
     if "stage" in metafunc.fixturenames:
+        every_python = metafunc.definition.get_closest_marker("every_python")
         here = pytest.param(lambda: (PYTHON,), id=pytest.HIDDEN_PARAM)
-        metafunc.parametrize("stage", [here, *map(_on_tree, OTHER_PYTHONS)])
+        trees = map(_on_tree, OTHER_PYTHONS if every_python else ())
+        metafunc.parametrize("stage", [here, *trees])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

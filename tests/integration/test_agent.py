@@ -13,6 +13,8 @@ from gx.sites import CABIN, HARBOUR
 from gx.stage import LIFELIKE, near
 from gx.waiting import wait_until
 
+pytestmark = pytest.mark.every_python
+
 OVERRIDE = "/Overrides/MaxDischargePower"
 SETTING = "/Settings/CGwacs/MaxDischargePower"
 OWN = "com.victronenergy.exportlimiter"

@@ -100,6 +100,7 @@ def test_without_data_an_export_cap_walks_to_the_failsafe_limit(stage, name):
     assert agent.status()["counters"]["failsafe_entries"] == 1
 
 
+@pytest.mark.every_python
 @pytest.mark.parametrize("name", OUTPUT_FAULTS)
 def test_without_data_an_output_limit_keeps_its_armed_cap(stage, name):
     stage.speed = speed_for(name)
@@ -192,6 +193,7 @@ def test_without_data_from_the_start_nothing_is_written(stage):
     assert site.writes() == []
 
 
+@pytest.mark.every_python
 @pytest.mark.parametrize("service", ["vebus", METER, "hub4", "settings"])
 def test_a_peer_that_never_answers_does_not_stretch_the_tick(stage, service):
     stage.speed = 1
@@ -210,6 +212,7 @@ def test_a_peer_that_never_answers_does_not_stretch_the_tick(stage, service):
 # --- writes that fail
 
 
+@pytest.mark.every_python
 @pytest.mark.parametrize(
     "what",
     [
@@ -240,6 +243,7 @@ def test_where_a_write_fails_the_next_method_limits(stage, what):
         assert 5 <= agent.status()["counters"]["refused_writes"] <= 6
 
 
+@pytest.mark.every_python
 def test_a_write_that_never_ends_is_refused(stage):
     stage.speed = 2
     site = stage.site(vebus=[UNIT], load_w=7000)
@@ -255,6 +259,7 @@ def test_a_write_that_never_ends_is_refused(stage):
 # --- the bus, the process, the files
 
 
+@pytest.mark.every_python
 def test_when_the_bus_restarts_the_agent_ends_and_begins_anew(stage):
     site = stage.site(vebus=[UNIT], load_w=7000)
     agent = stage.agent(**LIMIT)

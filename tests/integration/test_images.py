@@ -7,6 +7,7 @@ from gx.profiles import PROFILES, sitecustomize
 from trees.life import live
 
 
+@pytest.mark.every_python
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_agent_lives_on_what_an_image_has_of_the_library(stage, profile):
     hidden = stage.directory / "hidden"

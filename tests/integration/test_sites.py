@@ -113,6 +113,7 @@ WITHOUT_WRITES = {
 }
 
 
+@pytest.mark.every_python
 @pytest.mark.parametrize("name", SITES)
 def test_every_site_is_measured_and_judged(stage, name):
     keys, expected = SITES[name]
