@@ -125,9 +125,9 @@ class Site:
 
     def meter(self) -> Optional[str]:
         """The grid meter. Once seen, its loss is lost data, never another way of measuring."""
-        meters = [n for n in self.names(victron.GRID) if self.connected(n)]
+        meters = self.names(victron.GRID)
         if meters:
-            self._meter = meters[0]
+            self._meter = next(filter(self.connected, meters), meters[0])
         return self._meter
 
     def connected(self, name: str) -> bool:
