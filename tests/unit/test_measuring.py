@@ -1,0 +1,244 @@
+"""What is measured from one poll of the bus: signs, totals, phases, and what stands still."""
+
+import math
+
+import pytest
+from export_limiter.inverters import Site
+from export_limiter.measuring import Measuring
+from gx.fakebus import METER, SYSTEM, VEBUS, ess_site
+
+OTHER = "com.victronenergy.vebus.ttyUSB0"
+
+
+class Rig:
+    """A site whose values are polled; `change` sets values by path, None takes a path away."""
+
+    def __init__(self, services=None):
+        self.services = services or ess_site()
+        self.site = Site()
+        for name, values in self.services.items():
+            self.site.appeared(name)
+            self.site.learned(name, values)
+        self.measuring = Measuring(self.site)
+
+    def change(self, name, values):
+        self.services[name].update(values)
+        self.site.learned(name, values)
+
+    def measure(self, now=0.0, cap_w=None, per_phase=False):
+        wanted = self.measuring.polled_paths(per_phase)
+        answers = {(n, p): self.services[n][p] for n, p in wanted if p in self.services.get(n, {})}
+        return self.measuring.measure(answers, cap_w, now)
+
+
+def without(*paths, name=VEBUS):
+    services = ess_site()
+    for path in paths:
+        del services[name][path]
+    return services
+
+
+def with_values(name=VEBUS, **values):
+    services = ess_site()
+    services[name].update(values)
+    return services
+
+
+IN = "/Ac/ActiveIn/P"
+OUT = "/Ac/Out/P"
+INPUT = "/Ac/ActiveIn/ActiveInput"
+PHASES_3 = {
+    "/Ac/NumberOfPhases": 3,
+    "/Ac/Out/L1/P": 3000,
+    "/Ac/Out/L2/P": 2000,
+    "/Ac/Out/L3/P": 1000,
+    "/Ac/ActiveIn/L1/P": 300,
+    "/Ac/ActiveIn/L2/P": 20,
+    "/Ac/ActiveIn/L3/P": -100,
+}
+
+
+@pytest.mark.parametrize(
+    ("services", "output_w"),
+    [
+        pytest.param(ess_site(), 5950, id="output is out minus in"),
+        pytest.param(with_values(**{OUT: 3794, IN: 3799}), -5, id="passed through"),
+        pytest.param(with_values(**{OUT: 500, IN: -2000}), 2500, id="fed in"),
+        pytest.param(with_values(**{OUT: 0, IN: 3000}), -3000, id="charging"),
+        pytest.param(with_values(**{INPUT: 240, IN: 15}), 6000, id="no active input"),
+        pytest.param(with_values(**{INPUT: 240, IN: None}), 6000, id="no active input, no value"),
+        pytest.param(without(IN, "/Ac/ActiveIn/L1/P"), 6000, id="never had an input figure"),
+        pytest.param(with_values(**{IN: None}), None, id="no value on an active input"),
+        pytest.param(with_values(**{OUT: None}), None, id="no value"),
+        pytest.param(with_values(**{OUT: math.nan}), None, id="not a number"),
+        pytest.param(with_values(**{OUT: 1e9}), None, id="absurd"),
+        pytest.param(with_values(**{OUT: "6000"}), None, id="text"),
+        pytest.param(with_values(**{OUT: True}), None, id="a truth"),
+        pytest.param(without(OUT, IN), 5950, id="phases only"),
+        pytest.param(with_values(**{"/Connected": 0}), None, id="no unit connected"),
+    ],
+)
+def test_the_inverters_own_output(services, output_w):
+    measurement = Rig(services).measure()
+
+    assert measurement.output_w == measurement.controlled_w == output_w
+
+
+def test_phases_without_a_total_are_summed():
+    services = with_values(**PHASES_3)
+    for path in (OUT, IN):
+        del services[VEBUS][path]
+
+    assert Rig(services).measure().output_w == 6000 - 220
+
+
+def test_a_phase_that_loses_its_value_is_lost_data():
+    services = with_values(**PHASES_3)
+    for path in (OUT, IN):
+        del services[VEBUS][path]
+    rig = Rig(services)
+    rig.measure()
+
+    rig.change(VEBUS, {"/Ac/Out/L3/P": None})
+
+    assert rig.measure().output_w is None
+
+
+def test_a_poll_that_is_not_answered_is_lost_data():
+    rig = Rig()
+    wanted = rig.measuring.polled_paths(per_phase=False)
+
+    measurement = rig.measuring.measure({key: 50 for key in wanted if key[1] != IN}, None, 0.0)
+
+    assert measurement.output_w is None
+    assert measurement.export_w == -50
+
+
+def test_several_systems_are_summed_and_one_is_controlled():
+    services = ess_site()
+    services[OTHER] = {"/Connected": 1, "/DeviceInstance": 1, OUT: 2000, IN: 500}
+
+    measurement = Rig(services).measure()
+
+    assert (measurement.output_w, measurement.controlled_w) == (7450, 5950)
+
+
+def test_without_systemcalc_the_lowest_instance_is_controlled():
+    services = ess_site()
+    services[OTHER] = {"/Connected": 1, "/DeviceInstance": 1, OUT: 2000, IN: 500}
+    del services[SYSTEM]
+
+    assert Rig(services).measure().controlled_w == 1500
+
+
+@pytest.mark.parametrize(
+    ("services", "export_w"),
+    [
+        pytest.param(ess_site(), -50, id="by the meter"),
+        pytest.param(with_values(METER, **{"/Ac/Power": -700.0}), 700, id="feeding in"),
+        pytest.param(without("/Ac/Power", name=METER), -50, id="by the meter's phases"),
+        pytest.param(with_values(METER, **{"/Ac/Power": None}), None, id="no value"),
+        pytest.param(with_values(METER, **{"/Connected": 0}), None, id="not connected"),
+        pytest.param({k: v for k, v in ess_site().items() if k != METER}, -50, id="by the input"),
+    ],
+)
+def test_the_export(services, export_w):
+    assert Rig(services).measure().export_w == export_w
+
+
+def test_without_grid_and_meter_nothing_is_exported():
+    services = with_values(**{INPUT: 240, IN: None})
+    del services[METER]
+
+    assert Rig(services).measure().export_w == 0
+
+
+def test_a_meter_that_vanished_is_not_replaced_by_the_input():
+    rig = Rig()
+    rig.measure()
+
+    rig.site.vanished(METER)
+    del rig.services[METER]
+
+    assert rig.measure().export_w is None
+
+
+def test_phases_are_measured_where_they_count():
+    services = with_values(**PHASES_3)
+    services[METER].update({"/Ac/L1/Power": 1.0, "/Ac/L2/Power": -2.0, "/Ac/L3/Power": 3.0})
+
+    measurement = Rig(services).measure(per_phase=True)
+
+    assert measurement.phase_outputs_w == (2700, 1980, 1100)
+    assert measurement.phase_exports_w == (-1, 2, -3)
+    assert measurement.output_w == 5780
+
+
+@pytest.mark.parametrize(("per_phase", "calls"), [(False, 3), (True, 9)])
+def test_at_most_nine_calls_a_tick(per_phase, calls):
+    services = with_values(**PHASES_3)
+    services[METER].update({f"/Ac/L{n}/Power": 1.0 for n in (1, 2, 3)})
+
+    assert len(Rig(services).measuring.polled_paths(per_phase)) == calls
+
+
+# --- figures that stand still: polled each second
+
+
+def frozen_after(rig, seconds, at=lambda second: None, cap_w=lambda second: None):
+    """The first second at which something is frozen, and what."""
+    for second in range(seconds):
+        at(second)
+        found = rig.measure(float(second), cap_w(second)).frozen
+        if found:
+            return second, found
+    return None
+
+
+def test_a_site_where_nothing_moves_is_not_frozen():
+    assert frozen_after(Rig(), 100) is None
+
+
+def test_an_inverter_that_stands_still_while_the_meter_moves_is_frozen():
+    rig = Rig()
+
+    def move(second):
+        rig.change(METER, {"/Ac/Power": 50.0 + 60 * (second >= 5)})
+
+    # Its values are those of second 0; judged from 14 s on, so that the cap falls within 15.
+    assert frozen_after(rig, 60, move) == (14, ("output",))
+
+
+def test_a_meter_that_stands_still_while_the_inverter_moves_is_frozen():
+    rig = Rig()
+
+    def move(second):
+        rig.change(VEBUS, {OUT: 6000 + second * 10})
+
+    assert frozen_after(rig, 60, move) == (14, ("export",))
+
+
+def test_a_small_move_of_the_other_is_no_sign():
+    rig = Rig()
+
+    def move(second):
+        rig.change(METER, {"/Ac/Power": 50.0 + second % 50})
+
+    assert frozen_after(rig, 60, move) is None
+
+
+def test_an_inverter_that_ignores_a_binding_cap_is_frozen():
+    assert frozen_after(Rig(), 60, cap_w=lambda second: 6000 - 10 * second) == (
+        21,
+        ("output", "export"),
+    )
+
+
+def test_one_changed_value_is_life():
+    rig = Rig()
+
+    def move(second):
+        rig.change(METER, {"/Ac/Power": 50.0 + 60 * second})
+        rig.change(VEBUS, {IN: 50 + (second // 10) % 2})
+
+    assert frozen_after(rig, 60, move) is None
