@@ -60,7 +60,8 @@ class Asking:
     """One verb, sent to a device; `reply` waits for what it comes to.
 
     `fault` is what `stumble.install` takes. `tweaks` replace texts of the program, as a time that
-    is too long for a test. With `fleet` it goes over SSH, as from the controller.
+    is too long for a test. With `fleet` it goes over SSH, as from the controller. `ahead` is Python
+    that is run before the program, and `traced` the words that trace what they are put before.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Asking:
         tweaks: Mapping[str, str] | None = None,
         fleet: Fleet | None = None,
         traced: tuple[str, ...] = (),
+        ahead: str = "",
     ) -> None:
         self.ident = uuid.uuid4().hex
         request = {"verb": verb, "id": self.ident, "config": site.config, **site.settings}
         request["files"] = site.files
-        ahead = f"{STUMBLE.read_text()}\ninstall({dict(fault)!r})\n" if fault else ""
+        if fault:
+            ahead += f"{STUMBLE.read_text()}\ninstall({dict(fault)!r})\n"
         words = ["/usr/bin/python3", "-c", ahead + plugin.BOOTSTRAP]
         if fleet:
             words = fleet.command(*_ssh(fleet, device), shlex.join(words))

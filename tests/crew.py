@@ -19,6 +19,7 @@ from deployment import Repository
 from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 from gx.waiting import wait_until
+from held import limited
 
 LIMIT_W = 30000
 # More than the limit, so that the cap binds, and less than the inverters could deliver.
@@ -130,10 +131,5 @@ class Crew:
             replies = list(pool.map(lambda m: ask(m.device, "apply", m.old), members))
         assert all(reply["state"] == "confirmed" for reply in replies), replies
         for device in devices:
-            wait_until(lambda device=device: _limited(device), "the limit to be kept", 90)
+            wait_until(lambda d=device: limited(d, LIMIT_W), "the limit to be kept", 90)
         return members
-
-
-def _limited(device: Device) -> bool:
-    state = device.ask("state")
-    return state["setting_w"] == LIMIT_W and state["output_w"] < 1.01 * LIMIT_W

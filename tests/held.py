@@ -46,6 +46,17 @@ def runs_one(device: Device, releases: Iterable[Wanted]) -> None:
     wait_until(good, f"{device.spec.name} to run one agent that limits", UP_S)
 
 
+def wait_for_one(device: Device, what: str) -> None:
+    """Wait until the device has one agent that measures, under one supervise."""
+    wait_until(lambda: census(device) == (1, 1) and said(device).get("enforceable"), what, UP_S)
+
+
+def limited(device: Device, limit_w: float) -> bool:
+    """Say whether the limit is stored as well, and the output has come down to it."""
+    state = device.ask("state")
+    return bool(state["setting_w"] == limit_w and state["output_w"] < 1.01 * limit_w)
+
+
 def census(device: Device) -> tuple[int, int]:
     """Count the agents that run and the processes that supervise one, its log apart."""
     running = [words for _, words in processes(device)]

@@ -119,7 +119,9 @@ def tell(story, repository):
     story.run("refuse", waves=["100%"], max_offline=0)
     network.set_link(devices["late"].host, up=True)
     for name in (*ORDER, "other portal id"):
-        wait_until(lambda name=name: _limited(devices[name]), "the limit to be kept", 90)
+        wait_until(
+            lambda name=name: held.limited(devices[name], LIMIT_W), "the limit to be kept", 90
+        )
         story.caps[name] = held.Cap(devices[name])
 
     run = (repository.directory / "agent/run").read_text().removeprefix("#!/bin/sh\n")
@@ -229,11 +231,6 @@ def test_cap_is_held_through_all_of_it(story):
 
 def _current(device):
     return current(device) if (device.data / BASE / "current").is_symlink() else ""
-
-
-def _limited(device):
-    state = device.ask("state")
-    return state["setting_w"] == LIMIT_W and state["output_w"] < 1.01 * LIMIT_W
 
 
 def _unwrapped(played):

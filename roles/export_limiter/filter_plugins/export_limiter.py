@@ -19,7 +19,8 @@ ROLE = Path(__file__).resolve().parent.parent
 FAILED = ("rolled back", "failed")
 PIN = ("repository", "commit", "sha256", "allowed_signers")
 STATUS = ("enforceable", "method", "binding", "cap_w", "measured_w", "limits", "version")
-BOOT_AS_WANTED = ("ours", "disabled")  # disabled by a user or by Victron's support: reported only
+BOOT_AS_WANTED = ("ours", "disabled")
+DISABLED = "rc.local.disabled: a user or Victron's support disabled it; no agent after a reboot"
 SETTLED_S = 20  # a status of another process is no drift while the agent just starts
 
 
@@ -114,7 +115,8 @@ def report(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, 
         else:
             found = drifts(probe)
             state, reason = "not tried" if found else "converged", "; ".join(found)
-        rows.append({"host": host, "state": state, "reason": str(reason)})
+        told = [str(reason)] if reason else []
+        rows.append({"host": host, "state": state, "reason": "; ".join(told + notes(probe))})
     return rows
 
 
@@ -142,7 +144,8 @@ def check(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
         told = _not_reached(probe)
         found = [] if told else [*probe["site"]["faults"], *drifts(probe)]
         state = "not reached" if told else "drift" if found else "as wanted"
-        rows.append({"host": host, "state": state, "reason": told or "; ".join(found)})
+        reason = told or "; ".join(found + notes(probe))
+        rows.append({"host": host, "state": state, "reason": reason})
     counts = {
         state: sum(row["state"] == state for row in rows)
         for state in ("as wanted", "drift", "not reached")
@@ -179,6 +182,11 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
         f"foreign files: {', '.join(probe['foreign'])}": probe["foreign"],
     }
     return [drift for drift, there in found.items() if there]
+
+
+def notes(probe: Mapping[str, Any]) -> list[str]:
+    """What is no drift, since it is never undone, but must be known."""
+    return [DISABLED] if probe.get("boot") == "disabled" else []
 
 
 def release_id(site: Mapping[str, Any]) -> str:

@@ -1,0 +1,143 @@
+"""What a device goes through after its first deployment: full flash, load, crashes, all in turn.
+
+The stories are played on the crew at the same time. However one goes, the cap is held, and an
+upgrade works at its end.
+"""
+
+import held
+import pytest
+from asked import Asking, ask, wanted
+from crew import LIMIT_W
+from deployment import BASE, CRASHING
+from gx.waiting import wait_until
+
+SHORT = {"STABLE_S = 5": "STABLE_S = 2", "CRASHES = 4": "CRASHES = 1"}
+BURDENED = "import os; os.getloadavg = lambda: [float(open('/run/sim/load').read())]\n"
+HOME = f"/data/{BASE}"
+
+
+@pytest.fixture(scope="module")
+def stories(request, crew, repository):
+    """What becomes of each story that is asked for."""
+    asked = {item.callspec.params["story"] for item in request.session.items if _tells(item)}
+    crashing = wanted(repository.commit(CRASHING), max_multiplus_output_w=LIMIT_W)
+    return {story: crew.play(told, story, crashing) for story in asked}
+
+
+def _tells(item):
+    return item.module.__name__ == __name__ and "story" in item.callspec.params
+
+
+def told(member, story, crashing):
+    """Play a story, then see that the cap was held and that an upgrade still works."""
+    device = member.device
+    cap = held.Cap(device)
+    story(member, crashing)
+
+    completed = ask(device, "apply", member.new, tweaks=SHORT)
+    assert completed["state"] == "confirmed", completed
+    assert held.whole(device, member.both) is member.new
+    held.runs_one(device, [member.new])
+    held.tidy(device)
+    assert cap.held(LIMIT_W)
+
+
+def flash_runs_full(member, _crashing):
+    """Nothing can be written any more: the agent comes back after a crash and after a boot."""
+    device = member.device
+    fill(device)
+    crash(device)
+    held.runs_one(device, [member.old])
+
+    refused = ask(device, "apply", member.new)
+    assert (refused["state"], "kB are needed" in refused["msg"]) == ("failed", True), refused
+    device.reboot()
+    held.runs_one(device, [member.old])
+    assert held.whole(device, member.both) is member.old
+    (device.data / "fill").unlink()
+
+
+def flash_turns_read_only(member, _crashing):
+    """As a kernel does after errors: the agent goes on, nothing is half done."""
+    device = member.device
+    device.run("mount -o remount,abort /data")
+    crash(device)
+    held.runs_one(device, [member.old])
+
+    refused = ask(device, "apply", member.new)
+    assert (refused["state"], "Read-only" in refused["msg"]) == ("failed", True), refused
+    assert held.whole(device, member.both) is member.old
+    device.power_cut()
+    device.start()
+    held.runs_one(device, [member.old])
+
+
+def load_stays_high(member, _crashing):
+    """It waits for the load to go down, and then refuses."""
+    device = member.device
+    burden(device, 9.0)
+    soon = {"LOAD_S = 60": "LOAD_S = 2"}
+    refused = ask(device, "apply", busy(member.new), tweaks=soon, ahead=BURDENED)
+
+    assert refused["msg"] == "the load is 9.0, at most 4 is allowed"
+    assert held.whole(device, member.both) is member.old
+
+
+def load_goes_down(member, _crashing):
+    """It waits for the load to go down, and then goes on."""
+    device = member.device
+    burden(device, 9.0)
+    asking = Asking(device, "apply", busy(member.new), ahead=BURDENED)
+    lock = device.data / BASE / "lock"
+    wait_until(lambda: lock.read_text() == asking.ident, "the worker to have the lock")
+    assert held.whole(device, member.both) is member.old
+    burden(device, 0.5)
+
+    assert asking.reply()["state"] == "confirmed"
+
+
+def look_at_the_lock(member, _crashing):
+    """Whoever only looks whether the lock is held keeps no activation from starting."""
+    device = member.device
+    look = "import fcntl, time; f = open('%s/lock'); fcntl.flock(f, 1); time.sleep(0.2)" % HOME
+    for _ in range(3):
+        device.run(f'python3 -c "{look}" >/dev/null 2>&1 &')
+        reply = ask(device, "apply", member.old, tweaks=SHORT)
+        assert reply["state"] == "confirmed", reply
+
+
+STORIES = (
+    flash_runs_full,
+    flash_turns_read_only,
+    load_stays_high,
+    load_goes_down,
+    look_at_the_lock,
+)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__.replace("_", " "))
+def test_it_gets_through_with_the_cap_held(stories, story):
+    stories[story].result()
+
+
+def fill(device):
+    """Leave nothing free on /data."""
+    device.run("dd if=/dev/zero of=/data/fill bs=64k 2>/dev/null", check=False)
+    device.run("dd if=/dev/zero bs=1k 2>/dev/null >>/data/fill", check=False)
+
+
+def crash(device):
+    """Kill the agent the hard way; return when it is gone."""
+    before = held.said(device)["pid"]
+    device.run(f"kill -9 {before}")
+    wait_until(lambda: held.said(device).get("pid") != before, "another agent", held.UP_S)
+
+
+def burden(device, load):
+    """Say which load the device program is to see, instead of that of the tests' own machine."""
+    (device.sim / "load").write_text(f"{load}\n")
+
+
+def busy(site):
+    """Return the same, refused by a device with a load above 4."""
+    return site._replace(settings={**site.settings, "max_load": 4})
