@@ -18,6 +18,7 @@ NAMES = """tallinn-harbour tartu-dairy parnu-hotel saaremaa-farm riga-depot liep
     cesis-workshop oulu-sawmill turku-marina inari-lodge""".split()
 GROUPS = ("canary", "customer_kalda", "north")
 FIRMWARE = ("v3.67", "v3.55", "v3.70~14", "v2.94")
+DIFFERENT = 12  # days of each kind in a large fleet: making one takes a while
 PRODUCT = "MultiPlus-II 48/5000/70-50"
 HOSTILE = (
     "<script>document.title='owned'</script>",
@@ -57,10 +58,17 @@ def many(count: int, seed: int = 1) -> list[Any]:
     chance = random.Random(seed)
     weights = {WELL: 55, HELD: 35, EXCEEDED: 2, NO_ESS: 1, LOST: 1, None: 4}
     found = []
+    made: dict[Kind, list[Any]] = {}
     for number in range(count):
         kind = chance.choices(list(weights), list(weights.values()))[0]
         name = f"{NAMES[number % 10]}-{number:03}"
-        found.append(site(name, kind, chance) if kind else offline(name))
+        if kind is None:
+            found.append(offline(name))
+        elif len(made.setdefault(kind, [])) < DIFFERENT:
+            found.append(site(name, kind, chance))
+            made[kind].append(found[-1])
+        else:
+            found.append(chance.choice(made[kind])._replace(name=name))
     return found
 
 

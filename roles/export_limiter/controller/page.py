@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any, Mapping
@@ -72,6 +73,7 @@ def render(data: Mapping[str, Any]) -> str:
     environment.filters["iso"] = _iso
     environment.filters["moment"] = formats.moment
     environment.filters["searched"] = _searched
+    environment.filters["unbroken"] = lambda head: re.sub(r"(\d) (\w)", "\\1\u00a0\\2", head)
     environment.filters["said"] = said
     environment.filters["shown"] = lambda value, kind: formats.KINDS[kind](value)
     script = "\n".join([_licensed(), *(_text(f"page/{name}") for name in SCRIPTS)])

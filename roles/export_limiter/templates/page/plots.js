@@ -109,9 +109,10 @@ function plot(site, place, small, width, height, hooks) {
   );
 }
 
-// The state at each time as a coloured strip along the foot of the plot.
+// The state at each time as a coloured strip along the foot of the plot, and where excursions were.
 function strip(site) {
   const series = site.history.series;
+  const excursions = site.history.excursions.filter((each) => each.limit === limited(site));
   const runs = series.state;
   return (u) => {
     const { left, top, width, height } = u.bbox;
@@ -120,6 +121,12 @@ function strip(site) {
     u.ctx.beginPath();
     u.ctx.rect(left, top, width, height);
     u.ctx.clip();
+    u.ctx.fillStyle = colour("excursion");
+    for (const { at, length_s } of excursions) {
+      const from = u.valToPos(at, "x", true);
+      const to = u.valToPos(at + length_s, "x", true);
+      u.ctx.fillRect(from - 1, top, Math.max(3 * devicePixelRatio, to - from), height - tall);
+    }
     runs.forEach(([start, state], i) => {
       if (state === null) return;
       const end = i + 1 < runs.length ? runs[i + 1][0] : series.points;

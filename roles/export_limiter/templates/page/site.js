@@ -171,7 +171,7 @@ function zoomed(site) {
   };
   view.draw = draw;
   const named = limited(site) === "export" ? "Export" : "Output";
-  const note = `${named} by the minute: the band is from least to most, the line is the mean. Drag to zoom, double-click for all. `
+  const note = `${named} by the minute: the band is from least to most, the line is the mean, excursions are marked. Drag to zoom, double-click for all. `
     + `One point is ${series.step_s / 60} min.`;
   return section("Last 24 hours", tools, place, key, element("p", { class: "quiet" }, note));
 }

@@ -1,0 +1,98 @@
+"""Headless Chromium, and reports of fleets that never were."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from role import load
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from page import simulated
+
+CHROMIUM, DRIVER = "chromium", "chromedriver"
+# Nothing may leave this machine, and Chromium by itself asks for much.
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
+    --disable-background-networking --disable-component-update --disable-sync
+    --disable-dev-shm-usage --hide-scrollbars --window-size=1500,1000""".split()
+
+report = load("controller/report.py")
+
+
+class Report(NamedTuple):
+    """A report that was written: its page, and what its data.json says."""
+
+    page: Path
+    data: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Return the page's address, as a person opens it from disk."""
+        return self.page.as_uri()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a browser where there is none."""
+    if shutil.which(CHROMIUM) and shutil.which(DRIVER):
+        return
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=f"{CHROMIUM} is not installed"))
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """Start a browser for all tests, in a time zone that is not UTC."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which(CHROMIUM))
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    environment = {**os.environ, "TZ": "Europe/Tallinn", "LC_ALL": "C.UTF-8"}
+    service = Service(shutil.which(DRIVER), env=environment)
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """Lend the browser with no page open; whatever went wrong in a page fails its test."""
+    chromium.set_window_size(1500, 1000)
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    chromium.get_log("browser")
+    yield chromium
+    said = [entry["message"] for entry in chromium.get_log("browser")]
+    chromium.get("about:blank")
+    assert said == []
+
+
+@pytest.fixture(scope="session")
+def write_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Any]], Report]:
+    """Write a report of these sites."""
+
+    def write(hosts: Sequence[Any], playbook: str = "status") -> Report:
+        directory = tmp_path_factory.mktemp("reports")
+        fields = [host._asdict() for host in hosts]
+        page = report.write(str(directory), fields, simulated.NOW, playbook)
+        return Report(page, json.loads(page.with_name("data.json").read_text()))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def ten(write_report: Callable[..., Report]) -> Report:
+    """Ten sites, two of them faulty."""
+    return write_report(simulated.ten())
+
+
+@pytest.fixture(scope="session")
+def five_hundred(write_report: Callable[..., Report]) -> Report:
+    """As many sites as one installer may have."""
+    return write_report(simulated.many(500))
