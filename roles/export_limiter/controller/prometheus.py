@@ -6,6 +6,7 @@ counters, `_info` and one series for each state. What is not known has no sample
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
@@ -26,7 +27,10 @@ class Metric(NamedTuple):
 
 def file_name(site: str) -> str:
     """A file for each site; whatever a site is called, it stays in its directory."""
-    return f"{PREFIX}{re.sub(r'[^A-Za-z0-9_.-]', '_', site)}.prom"
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", site)
+    if safe != site:
+        safe += "-" + hashlib.sha256(site.encode()).hexdigest()[:8]
+    return f"{PREFIX}{safe}.prom"
 
 
 def render(site: Mapping[str, Any], states: Iterable[str], verdicts: Iterable[str]) -> str:

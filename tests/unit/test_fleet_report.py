@@ -1,0 +1,266 @@
+"""What is said of each site in data.json, and the spreadsheet and series made of it."""
+
+import csv
+import io
+import json
+
+import jsonschema
+import pytest
+from page import simulated
+from role import ROLE, load
+
+fleet = load("controller/fleet.py")
+formats = load("controller/formats.py")
+report = load("controller/report.py")
+series = load("controller/series.py")
+sheet = load("controller/sheet.py")
+
+NOW = simulated.NOW
+SCHEMA = json.loads((ROLE / "controller/data.schema.json").read_text())
+PLAIN = {"at": [], "measured_s": []}
+
+
+def built(*hosts, playbook="status", earlier=None):
+    data = fleet.build(hosts, NOW, playbook, earlier or {})
+    jsonschema.validate(data, SCHEMA)
+    return data
+
+
+def only(host, **keys):
+    return built(host, **keys)["sites"][0]
+
+
+def with_probe(host, **changes):
+    return host._replace(probe={**host.probe, **changes})
+
+
+SITE = simulated.site("tartu-dairy")
+
+
+@pytest.mark.parametrize(
+    ("host", "verdict", "reason"),
+    [
+        (SITE, "kept", "output is below the cap"),
+        (simulated.site("a", simulated.HELD), "kept", "output is held at the cap"),
+        (simulated.site("a", simulated.EXCEEDED), "exceeded", "walking down"),
+        (simulated.site("a", simulated.LOST), "failsafe", "no usable output measurement"),
+        (
+            simulated.site("a", simulated.NO_ESS),
+            "not_enforceable",
+            "the ESS assistant is not installed in ttyS4",
+        ),
+        (simulated.site("a", dry_run=True, reason="dry run"), "dry_run", "dry run"),
+        (
+            simulated.site("a", enforceable=False, reason="waiting"),
+            "not_enforceable",
+            "waiting",
+        ),
+        (simulated.site("a", state="starting", reason="soon"), "not_running", "soon"),
+        (with_probe(SITE, pid=None), "not_running", "the service is down"),
+        (with_probe(SITE, current=None), "not_running", "nothing is installed"),
+        (
+            with_probe(SITE, pid=7),
+            "not_running",
+            "there is no status of the process that runs",
+        ),
+        (
+            simulated.site("a", updated_at=NOW - 300),
+            "not_running",
+            "its status has not been renewed for a minute",
+        ),
+        (
+            with_probe(SITE, fault="authentication: the device does not accept our key"),
+            "not_reached",
+            "authentication: the device does not accept our key",
+        ),
+        (
+            simulated.offline("a"),
+            "not_reached",
+            "offline: ssh: connect to host 192.0.2.7 port 22: Connection timed out",
+        ),
+    ],
+)
+def test_each_site_has_one_verdict_and_its_reason(host, verdict, reason):
+    site = only(host)
+
+    assert (site["verdict"], site["reason"]) == (verdict, reason)
+
+
+def test_a_short_excursion_breaks_nothing():
+    short = simulated.Kind("limiting", "held", True, ((14.0, 900.0),))
+
+    assert only(simulated.site("a", short))["verdict"] == "kept"
+
+
+def test_an_offline_site_keeps_its_limit_and_its_last_contact():
+    earlier = {"sites": [{"name": "inari", "last_contact": 1234}]}
+
+    site = only(simulated.offline("inari"), earlier=earlier)
+
+    assert site["last_contact"] == 1234
+    assert site["limits"]["output_w"] == 10_000
+    assert site["release"]["commit"] is None
+
+
+def test_what_a_roll_out_put_in_place_is_what_runs():
+    status = {**SITE.probe["status"], "pid": 999, "version": "0.2.0"}
+    ended = {"state": "confirmed", "reason": "healthy"}
+    applied = {"state": "confirmed", "id": "c" * 40 + "-ab", "status": status}
+    host = with_probe(SITE, current=None, history=None)._replace(applied=applied, rollout=ended)
+
+    site = only(host, playbook="deploy")
+
+    assert (site["verdict"], site["rollout"]) == ("kept", ended)
+    assert (site["release"]["commit"], site["release"]["version"]) == ("c" * 40, "0.2.0")
+    assert site["config"]["phase_count"] == 3
+
+
+def test_since_when_is_told_by_the_clock_of_the_controller():
+    ahead = {**SITE.probe["history"], "clock_s": SITE.probe["received_at"] + 7200}
+    host = with_probe(SITE, since=NOW, history=ahead)
+
+    assert only(host)["release"]["since"] == NOW - 7200
+    assert only(host)["clock_off_s"] == 7200
+
+
+def test_totals_add_up():
+    data = built(*simulated.many(60, seed=3))
+
+    totals = data["totals"]
+    assert sum(totals["verdicts"].values()) == totals["sites"] == 60
+    assert sum(release["sites"] for release in totals["releases"]) == 60
+    above_wh = [s["compliance"]["day"]["above_wh"] for s in data["sites"] if s["compliance"]]
+    assert totals["above_wh_day"] == pytest.approx(sum(above_wh))
+
+
+def test_a_history_that_makes_no_sense_costs_nobody_the_report():
+    host = with_probe(SITE, history={"monotonic_s": 1, "clock_s": NOW, "minutes": 7})
+
+    site = only(host)
+
+    assert site["history"]["series"] is None
+    assert site["compliance"]["day"]["measured_s"] == 0
+
+
+# --- the series of a plot
+
+
+def minutes(*rows, first=NOW - 600):
+    names = ("measured_s", *series.POWERS, *series.RUNS)
+    columns = zip(
+        *([{**dict.fromkeys(names), **row}[n] for n in names] for row in rows), strict=True
+    )
+    return {
+        "at": [round(first) + 60 * i for i in range(len(rows))],
+        **dict(zip(names, columns, strict=True)),
+    }
+
+
+def minute(mean_w, state="monitoring", measured_s=60, **fields):
+    powers = {"output_min_w": mean_w - 10, "output_mean_w": mean_w, "output_max_w": mean_w + 10}
+    return {"measured_s": measured_s, **powers, "state": state, "cap_w": 5000, **fields}
+
+
+def test_a_coarse_point_holds_the_least_the_mean_and_the_most():
+    rows = [minute(1000), minute(4000, "failsafe", 20), minute(1000)] * 5
+
+    told = series.series(minutes(*rows), fleet.STATES, NOW, 15)
+
+    filled = [i for i, value in enumerate(told["output_mean_w"]) if value is not None]
+    assert len(filled) in (1, 2)
+    assert min(told["output_min_w"][i] for i in filled) == 990
+    assert max(told["output_max_w"][i] for i in filled) == 4010
+    assert told["output_mean_w"][filled[0]] == pytest.approx(1000 + 3000 * 20 / 140, rel=0.25)
+    assert [state for _, state in told["state"]] == [None, "failsafe"] or told["state"][-1][
+        1
+    ] is None
+
+
+def test_what_was_not_measured_is_a_hole():
+    rows = [minute(1000), {"measured_s": 0, "state": "failsafe"}, minute(1000)]
+
+    told = series.series(minutes(*rows), fleet.STATES, NOW, 1)
+
+    known = [value is not None for value in told["output_mean_w"]]
+    first = known.index(True)
+    assert known[first : first + 3] == [True, False, True]
+    assert "export_mean_w" not in told
+
+
+def test_minutes_of_the_day_before_are_left_out():
+    told = series.series(
+        minutes(minute(1), minute(2), first=NOW - 86400 - 50), fleet.STATES, NOW, 1
+    )
+
+    assert len([value for value in told["output_mean_w"] if value is not None]) == 1
+
+
+# --- files
+
+
+def test_a_page_that_would_be_too_large_has_coarser_plots(monkeypatch):
+    monkeypatch.setattr(report, "PAGE_BYTES", 150_000)
+    hosts = simulated.ten()
+
+    data, html = report._fitting(lambda step=1: fleet.build(hosts, NOW, "status", {}, step))
+
+    assert len(html.encode()) <= 150_000
+    assert data["sites"][0]["history"]["series"]["step_s"] > 60
+
+
+def test_each_report_has_a_place_and_the_latest_is_linked(tmp_path):
+    fields = [SITE._asdict()]
+
+    first = report.write(str(tmp_path / "new"), fields, NOW, "status")
+    second = report.write(str(tmp_path / "new"), fields, NOW + 60, "status")
+
+    assert first.parent.name == "2026-11-22T151500Z"
+    assert (tmp_path / "new/latest").resolve() == second.parent
+    names = {path.name for path in second.parent.iterdir()}
+    assert names == {"index.html", "data.json", "data.csv"}
+
+
+def test_without_a_directory_no_page_is_written(tmp_path):
+    assert report.write("", [SITE._asdict()], NOW, "status", str(tmp_path)) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["export_limiter_tartu-dairy.prom"]
+
+
+def test_the_spreadsheet_has_a_line_for_each_site():
+    data = built(*simulated.ten(), simulated.offline("inari"))
+
+    rows = list(csv.DictReader(io.StringIO(sheet.render(data))))
+
+    assert [row["site"] for row in rows] == [site["name"] for site in data["sites"]]
+    assert float(rows[3]["day_above_wh"]) == data["sites"][3]["compliance"]["day"]["above_wh"]
+    assert rows[10]["output_w"] == ""
+    assert rows[0]["last_contact"].startswith("2026-11-22T15:1")
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", "\tx"])
+def test_a_name_is_no_formula(name):
+    rows = list(csv.reader(io.StringIO(sheet.render(built(simulated.offline(name))))))
+
+    assert rows[1][0] == "'" + name
+
+
+# --- numbers for people
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("power", 18234, "18.23 kW"),
+        ("power", -520, "-0.52 kW"),
+        ("power", None, "–"),
+        ("energy", 12.34, "12.3 Wh"),
+        ("energy", 1234, "1.23 kWh"),
+        ("duration", 72, "72 s"),
+        ("duration", 600, "10 min"),
+        ("duration", 86340, "24.0 h"),
+        ("moment", NOW, "2026-11-22 15:15 UTC"),
+        ("plain", True, "yes"),
+        ("plain", 10000.0, "10000"),
+    ],
+)
+def test_a_number_reads_like(kind, value, text):
+    assert formats.KINDS[kind](value) == text
