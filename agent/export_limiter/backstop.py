@@ -47,7 +47,7 @@ class Backstop:
         ours = self._found.is_ours(str(point), present_w)
         found_w = methods.limit_of(self._found.found(str(point))) if ours else present_w
         wanted_w = self._wanted_w(found_w)
-        removed_by_user = not ours and self._found.written(str(point)) == wanted_w
+        removed_by_user = not ours and self._found.held(str(point)) == wanted_w
         user_lower = not ours and present_w is not None and present_w <= wanted_w
         not_our_business = not ours and self._limit_w is None
         if present_w == wanted_w or removed_by_user or user_lower or not_our_business:

@@ -70,7 +70,8 @@ class StatusFile:
 class FoundValues:
     """``state.json``: per control point the value found, and the one we last wrote.
 
-    A present value equal to the last written is ours; anything else is somebody else's.
+    A present value equal to the last written is ours; anything else is somebody else's. Also noted:
+    the value of ours ``before`` a write that may fail, and the last that ``held``.
     """
 
     def __init__(self, directory: str) -> None:
@@ -90,10 +91,15 @@ class FoundValues:
         """What stood there before we first wrote."""
         return self._points.get(point, {}).get("found")
 
+    def held(self, point: str) -> Optional[float]:
+        """What we last wrote there and read back."""
+        return self._points.get(point, {}).get("held")
+
     def is_ours(self, point: str, present: Optional[float]) -> bool:
-        """Whether the present value is the one we last wrote."""
-        written = self.written(point)
-        return written is not None and present is not None and abs(present - written) < 0.5
+        """Whether the present value is the one we last wrote, or, if that was refused, before."""
+        entry = self._points.get(point, {})
+        ours = [w for w in (entry.get("written"), entry.get("before")) if w is not None]
+        return present is not None and any(abs(present - w) < 0.5 for w in ours)
 
     def will_write(self, point: str, present: Optional[float], value: float, stored: bool) -> None:
         """Note a write before it is made: after a power cut we still know what is ours.
@@ -101,13 +107,24 @@ class FoundValues:
         A volatile point is noted once: it is empty after a reboot, and flash is not for steps.
         """
         known = self._points.get(point)
-        if known is not None and (self.is_ours(point, present) or not stored):
-            entry = {"found": known["found"], "written": value}
-        else:
-            entry = {"found": present, "written": value}
+        ours = self.is_ours(point, present)
+        entry = {"found": present, "written": value, "before": None, "held": self.held(point)}
+        if known is not None and (ours or not stored):
+            entry["found"] = known["found"]
+        if ours:
+            entry["before"] = present
         self._points[point] = entry
         if known is None or stored:
             self._save()
+
+    def has_written(self, point: str, stored: bool) -> None:
+        """The write was confirmed."""
+        entry = self._points[point]
+        entry["before"] = None
+        if entry.get("held") != entry["written"]:
+            entry["held"] = entry["written"]
+            if stored:
+                self._save()
 
     def forget(self, point: str) -> None:
         """The found value is back in place."""

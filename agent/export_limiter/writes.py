@@ -182,6 +182,7 @@ class Writer:
         self, point: ControlPoint, cap_w: float, now: float, done: Callable[[float], None]
     ) -> None:
         if not self._config.dry_run:
+            self._found.has_written(str(point), point.stored)
             stored = 1 if point.stored else 0
             writes, stored_writes, refused = self.counters
             self.counters = Counters(writes + 1, stored_writes + stored, refused)
