@@ -33,6 +33,7 @@ def test_the_first_found_value_is_kept_while_ours_stands(tmp_path):
 
     found.will_write(POINT, 8000.0, 6000.0, stored=True)
     found.will_write(POINT, 6000.0, 5000.0, stored=True)
+    found.has_written(POINT, stored=True)
 
     again = FoundValues(str(tmp_path))
     assert (again.found(POINT), again.written(POINT)) == (8000, 5000)
@@ -48,6 +49,20 @@ def test_a_value_of_somebody_else_becomes_the_found_one(tmp_path):
     found.will_write(POINT, 7000.0, 5000.0, stored=True)  # 7000 is not what we wrote
 
     assert found.found(POINT) == 7000
+
+
+def test_after_a_refused_write_the_value_before_is_still_ours(tmp_path):
+    found = FoundValues(str(tmp_path))
+    found.will_write(POINT, None, 6000.0, stored=True)
+    found.has_written(POINT, stored=True)
+
+    found.will_write(POINT, 6000.0, 5000.0, stored=True)  # refused
+    found.will_write(POINT, 6000.0, 5000.0, stored=True)
+
+    again = FoundValues(str(tmp_path))
+    assert again.is_ours(POINT, 6000)
+    assert again.found(POINT) is None
+    assert (again.written(POINT), again.held(POINT)) == (5000, 6000)
 
 
 def test_steps_at_a_volatile_point_wear_no_flash(tmp_path):
