@@ -18,7 +18,9 @@ help: ## List what can be made
 demo: setup ## Deploy to two simulated GX devices, raise the loads, judge how the limits held
 	@PYTHONPATH=tests:agent $(PYTHON) -m demo
 
-picture: setup ## Make the README's picture again: the demo, its plot kept in tests/demo
+picture: ## Make the README's pictures again: the plot of the demo, and the page of a fleet
+	@sh tests/setup.sh --test
+	@PYTHONPATH=tests:agent $(PYTHON) -m page.picture tests/page
 	@PYTHONPATH=tests:agent $(PYTHON) -m demo --picture tests/demo/demo.png
 
 test: ## All tests but those that take minutes

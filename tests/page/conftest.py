@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 from role import load
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from page import simulated
-
-CHROMIUM, DRIVER = "chromium", "chromedriver"
-# Nothing may leave this machine, and Chromium by itself asks for much.
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
-    --disable-background-networking --disable-component-update --disable-sync
-    --disable-dev-shm-usage --hide-scrollbars --window-size=1500,1000""".split()
+from page.browser import missing, start
 
 report = load("controller/report.py")
 
@@ -39,24 +31,16 @@ class Report(NamedTuple):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a browser where there is none."""
-    if shutil.which(CHROMIUM) and shutil.which(DRIVER):
-        return
-    for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.skip(reason=f"{CHROMIUM} is not installed"))
+    name = missing()
+    for item in items if name else ():
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=f"{name} is not installed"))
 
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """Start a browser for all tests, in a time zone that is not UTC."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which(CHROMIUM))
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    environment = {**os.environ, "TZ": "Europe/Tallinn", "LC_ALL": "C.UTF-8"}
-    service = Service(shutil.which(DRIVER), env=environment)
-    driver = webdriver.Chrome(options=options, service=service)
+    driver = start(tmp_path_factory.mktemp("chromium"), "Europe/Tallinn")
     yield driver
     driver.quit()
 

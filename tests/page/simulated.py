@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from typing import Any, NamedTuple
 
@@ -118,13 +119,15 @@ def _wanted(limit_w: float) -> dict[str, Any]:
 
 
 def _minutes(kind: Kind, limit_w: float, chance: random.Random) -> list[list[Any]]:
-    """A day of rows as the agent keeps them: a load that wanders and jumps, under the limit."""
-    rows, load_w = [], 0.6 * limit_w
-    target = 1.3 * limit_w if kind.state == "limiting" else 0.6 * limit_w
+    """A day of rows as the agent keeps them: a load that wanders and jumps, most of it by day."""
+    rows = []
+    highest_w = load_w = 1.35 * limit_w if kind.state == "limiting" else 0.75 * limit_w
     first = 100_000 - 1440
     for minute in range(first, 100_000):
-        if chance.random() < 0.01:
-            load_w = chance.uniform(0.1, 1.5) * target
+        by_day = 0.5 + 0.5 * math.cos(2 * math.pi * (minute - first) / 1440)
+        target = highest_w * (0.3 + 0.7 * by_day)
+        if chance.random() < 0.006:
+            load_w = chance.uniform(0.4, 1.4) * target
         load_w += chance.gauss(0.05 * (target - load_w), 0.01 * limit_w)
         mean_w = min(load_w, limit_w - 15)
         low_w, high_w = (mean_w - abs(chance.gauss(0, 0.02 * limit_w)) for _ in range(2))
