@@ -53,12 +53,13 @@ def told(
     probe["history"] = json.loads(probe.get("history") or "null")
     applied = variables.get("__export_limiter_apply")
     reached = not (probe.get("unreachable") or probe.get("fault"))
-    changed = (applied or {}).get("state") == "confirmed"
+    known = reached and (applied or {}).get("state") != "confirmed"
     return {
         "name": name,
         "groups": [str(group) for group in variables["group_names"]],
         "probe": probe,
-        "drift": decisions.drifts(probe) if reached and not changed else [],
+        "drift": [*probe["site"]["faults"], *(decisions.drifts(probe) if known else [])],
+        "notes": decisions.notes(probe) if reached else [],
         "rollout": ended and {key: ended[key] for key in ("state", "reason")},
         "applied": applied,
     }

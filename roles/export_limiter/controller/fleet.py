@@ -9,7 +9,7 @@ import functools
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 SCHEMA = 1
 STALE_S = 60  # a running agent renews its status every few seconds
@@ -28,12 +28,16 @@ VERDICTS = (
 
 
 class Host(NamedTuple):
-    """What the play knows of a site: ``applied`` is the verdict of a roll-out, if it was tried."""
+    """What the play knows of a site; ``notes`` are what is no drift but must be known.
+
+    ``applied`` is what the device replied to a roll-out, if it was tried.
+    """
 
     name: str
     groups: list[str]
     probe: Mapping[str, Any]
     drift: list[str]
+    notes: Sequence[str] = ()
     rollout: Mapping[str, Any] | None = None
     applied: Mapping[str, Any] | None = None
 
@@ -112,6 +116,7 @@ def _site(host: Host, made_at: float, last_contact: float | None, step_min: int)
             "export_w": limits.get("max_grid_export_w"),
         },
         **_measured(status),
+        "warnings": [*host.notes, *status.get("warnings", [])],
         **_device(probe, status, kept),
         "drift": list(host.drift) if reached else [],
         "rollout": dict(host.rollout) if host.rollout else None,
@@ -180,7 +185,6 @@ def _measured(status: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "inverters": status.get("inverters", []),
         "others": status.get("others", {}),
-        "warnings": status.get("warnings", []),
         "counters": status.get("counters", {}),
         "last_refusal": status.get("last_refusal"),
         "started_at": status.get("started_at"),
