@@ -36,12 +36,12 @@ def judge(
 ) -> Judgement:
     """The first state that applies, in the order people need them."""
     state, reason = decision.state, decision.reason
-    enforceable = verdict.enforceable and confirmed
+    enforceable = verdict.enforceable and confirmed and state != NOT_ENFORCEABLE
     if state == STARTING and waited_s > NO_INVERTER_S:
         state, reason = NOT_ENFORCEABLE, "no inverter: %s" % (verdict.reason or reason)
     elif state not in (STARTING, FAILSAFE) and not verdict.enforceable:
         state, reason = NOT_ENFORCEABLE, verdict.reason
-    elif state not in (STARTING, FAILSAFE) and not enforceable:
+    elif state not in (STARTING, FAILSAFE, NOT_ENFORCEABLE) and not enforceable:
         reason = "waiting for the device to take the cap over"
     elif state in (LIMITING, MONITORING):
         reason = held_lower or reason

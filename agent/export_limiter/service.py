@@ -14,7 +14,7 @@ from export_limiter.config import Config, floor_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
-from export_limiter.judgement import STOPPING, Judgement, held_lower_by, judge
+from export_limiter.judgement import NOT_ENFORCEABLE, STOPPING, Judgement, held_lower_by, judge
 from export_limiter.limiter import LIMITING, MONITORING, STARTING, Actuator, Decision, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
@@ -137,7 +137,7 @@ class Service:
             self._watch_effect(verdict, now)
         waited_s = now - self._started_at
         dry_run = self._config.dry_run
-        held_lower = held_lower_by(self.site, self._effect, now)
+        held_lower = "" if self.writer.busy else held_lower_by(self.site, self._effect, now)
         confirmed = self._effect.confirmed
         self._tell(
             judge(decision, verdict, self._limiter.cap_w, confirmed, held_lower, waited_s, dry_run)
@@ -184,9 +184,12 @@ class Service:
         self.writer.put(cap_w, now, self._wrote)
         if point.method == "ess_override" and self._effect.confirmed and not self._config.dry_run:
             self._backstop.arm(self._limiter.cap_w, now)
-        if point.stored and not self.writer.writes_left(now) and cap_w != self._limiter.cap_w:
+        in_force_w = self._limiter.cap_w
+        if not point.stored or self.writer.busy or self.writer.writes_left(now):
+            return decision
+        if in_force_w is None or cap_w < in_force_w:
             reason = "all %d stored writes of a day are used" % self._config.stored_writes_per_day
-            return decision._replace(reason=reason)
+            return decision._replace(state=NOT_ENFORCEABLE, reason=reason)
         return decision
 
     def _wrote(self, cap_w: float) -> None:
