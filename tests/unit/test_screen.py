@@ -1,0 +1,109 @@
+"""What a technician reads: the running agent's status, and what a site offers."""
+
+from export_limiter.config import METHOD_NAMES, Config
+from export_limiter.files import FoundValues
+from export_limiter.inverters import Site
+from export_limiter.judgement import Judgement
+from export_limiter.limits import Measurement
+from export_limiter.methods import Methods
+from export_limiter.screen import discover_report, discover_screen, status_screen
+from export_limiter.status import Identity, build, warnings_of
+from export_limiter.writes import Writer
+from gx.fakebus import HUB4, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
+
+
+def site_of(services):
+    site = Site()
+    for name, values in services.items():
+        site.appeared(name)
+        site.learned(name, values)
+    return site
+
+
+def status_of(tmp_path, services=None, warnings=(), refusal=""):
+    site = site_of(services or ess_site())
+    config = Config(max_multiplus_output_w=5000.0, phase_count=1)
+    writer = Writer(config, FakeBus({}, site), site, FoundValues(str(tmp_path)), lambda: 0.0)
+    writer.last_refusal = refusal
+    return build(
+        Identity("1.2.3", "a" * 40, 77, 1000.0),
+        config,
+        Judgement("limiting", "output is held at the cap", True, 5000.0, True),
+        Methods(METHOD_NAMES, 1000).choose(site, 0.0),
+        Measurement(4990.0, 4990.0, -1010.0),
+        site,
+        writer,
+        {"ticks": 5, "failsafe_entries": 0},
+        list(warnings),
+        2000.0,
+    )
+
+
+def test_the_status_is_flat_and_complete(tmp_path):
+    status = status_of(tmp_path)
+
+    assert status["commit"] == "a" * 40
+    assert (status["started_at"], status["updated_at"], status["pid"]) == (1000, 2000, 77)
+    assert status["measured_w"] == 4990
+    assert status["phases"] == [{"phase": "L1", "inverter_output_w": 5950}]  # as last signalled
+    assert status["inverters"] == [
+        {
+            "service": VEBUS,
+            "product": "MultiPlus-II 48/8000",
+            "connected": True,
+            "main": True,
+            "phase_count": 1,
+            "nominal_w": 8000,
+        }
+    ]
+
+
+def test_the_screen_says_what_limits_and_who_else(tmp_path):
+    services = ess_site()
+    services[SETTINGS][SETTING] = 5000.0
+    services[HUB4].update({"/Overrides/MaxDischargePower": 5000.0, "/MaxDischargePower": 4000.0})
+    services[SYSTEM]["/DynamicEss/Active"] = 1
+
+    screen = status_screen(status_of(tmp_path, services, ["look here"], "hub4 refused 1 W"), 3.2)
+
+    for line in (
+        "limiting: output is held at the cap",
+        "  as of            3 s ago, version 1.2.3",
+        "  inverter output  4990 W   limit 5000 W",
+        "  grid export      -1010 W   limit ---",
+        "  cap              5000 W, binding",
+        "  others           in force 4000 W",
+        "  others           GUI setting 5000 W",
+        "  others           override held by Dynamic ESS",
+        "  warning          look here",
+        "  refused          hub4 refused 1 W",
+    ):
+        assert line in screen.splitlines()
+
+
+def test_discover_names_every_method_and_its_obstacle():
+    services = ess_site()
+    services[VEBUS]["/Hub4/AssistantId"] = None
+    site = site_of(services)
+    report = discover_report(site, Methods(METHOD_NAMES, 1000).verdicts(site, 0.0))
+
+    screen = discover_screen(report)
+
+    assert report["would_use"] is None
+    assert [method["method"] for method in report["methods"]] == list(METHOD_NAMES)
+    assert all(method["reason"] for method in report["methods"])
+    assert "would use: nothing, the limit can't be kept" in screen
+    assert f"ess_override       no: the ESS assistant is not installed in {VEBUS}" in screen
+
+
+def test_warnings_are_for_the_installer():
+    services = ess_site()
+    services["com.victronenergy.vebus.ttyUSB0"] = {"/Connected": 1}
+
+    found = warnings_of(Config(max_multiplus_output_w=9000.0), site_of(services))
+
+    assert found == [
+        "max_multiplus_output_w 9000 W is above the 8000 W installed",
+        "phase_count is 3, the inverter has 1",
+        f"more than one VE.Bus system: only {VEBUS} can be limited",
+    ]

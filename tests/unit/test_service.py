@@ -1,0 +1,331 @@
+"""The straight line from signals to a written cap, second by second on a stepped clock."""
+
+import logging
+
+import pytest
+from export_limiter.config import Config
+from export_limiter.files import FoundValues
+from export_limiter.service import Service
+from export_limiter.status import Identity
+from gx.fakebus import (
+    APPLIED,
+    HUB4,
+    METER,
+    MODE,
+    OVERRIDE,
+    SETTING,
+    SETTINGS,
+    SYSTEM,
+    VEBUS,
+    FakeBus,
+    ess_site,
+)
+
+IN = "/Ac/ActiveIn/P"
+OUT = "/Ac/Out/P"
+
+
+class Rig:
+    """The service on a fake bus; the inverter follows the applied limit within a second."""
+
+    def __init__(self, tmp_path, services=None, earlier=None, announce=True, **config):
+        self.now, self.wall = 1000.0, 1.7e9
+        self.statuses = []
+        self.wanted_w = 6000  # what the load wants of the inverter
+        self.obeys = True
+        given = {"max_multiplus_output_w": 5000.0, "phase_count": 1, **config}
+        self.service = Service(
+            Config(**given),
+            Identity("1.0", None, 1, 1.0),
+            FoundValues(str(tmp_path)),
+            self.statuses.append,
+            lambda: self.now,
+            lambda: self.wall,
+            earlier,
+        )
+        self.bus = FakeBus(services or ess_site(), self.service)
+        self.service.attach(self.bus)
+        if announce:
+            self.bus.announce()
+
+    @property
+    def status(self):
+        return self.statuses[-1]
+
+    def run(self, seconds, at=lambda second: None):
+        for second in range(seconds):
+            self.now += 1.0
+            self.wall += 1.0
+            self._follow()
+            at(second)
+            self.service.tick()
+
+    def caps(self, path=OVERRIDE):
+        return [value for written, value in self.bus.written if written == path]
+
+    def _follow(self):
+        vebus = self.bus.services.get(VEBUS)
+        if vebus and self.obeys and vebus[OUT] is not None and vebus[IN] is not None:
+            applied_w = self.bus.services.get(HUB4, {}).get(APPLIED)
+            output_w = min(self.wanted_w, self.wanted_w if applied_w is None else applied_w)
+            in_w = self.wanted_w + 50 - output_w
+            self.bus.tell(VEBUS, **{OUT: self.wanted_w + 50, IN: in_w})
+            if METER in self.bus.services:
+                self.bus.tell(METER, **{"/Ac/Power": float(in_w)})
+
+
+@pytest.fixture
+def rig(tmp_path):
+    return Rig(tmp_path)
+
+
+def test_from_a_measurement_to_a_limit_step_by_step(rig):
+    rig.run(6)
+
+    # 6000 where the output is, then 1000 W a second.
+    assert rig.caps() == [6000, 5000]
+    assert (rig.status["state"], rig.status["cap_w"], rig.status["binding"]) == (
+        "limiting",
+        5000,
+        True,
+    )
+
+
+def test_the_wall_clock_may_jump_by_years(tmp_path):
+    rig = Rig(tmp_path)
+
+    def jump(second):
+        rig.wall += {3: 3e8, 8: -6e8}.get(second, 0)
+
+    rig.run(40, jump)
+
+    assert rig.caps() == [6000, 5000, 5000]
+    assert rig.status["state"] == "limiting"
+    assert rig.status["counters"]["failsafe_entries"] == 0
+
+
+def test_before_anything_is_known_nothing_is_written(tmp_path):
+    rig = Rig(tmp_path, announce=False)
+
+    rig.run(29)
+    early = rig.status["state"]
+    rig.run(5)
+
+    assert early == "starting"
+    assert (rig.status["state"], rig.status["reason"]) == (
+        "not_enforceable",
+        "no inverter: no inverter on the bus",
+    )
+    assert rig.bus.written == []
+
+
+def test_a_poll_that_is_not_answered_is_not_repeated(rig):
+    rig.run(5)
+    rig.bus.hold = True
+
+    rig.run(5)
+    polls = len(rig.bus._held)
+    rig.bus.hold = False
+    rig.bus.release()
+
+    assert polls == 1
+    assert rig.status["counters"]["ticks"] == 10
+
+
+def test_absent_paths_are_asked_for_each_minute(rig):
+    rig.run(185)
+
+    assert rig.bus.rescans == 3
+
+
+def test_a_cap_that_is_not_taken_over_within_ten_seconds_is_given_up(rig):
+    rig.bus._apply = lambda: None  # hub4 applies nothing
+
+    rig.run(8)
+    early = rig.status
+    rig.run(10)
+
+    assert not early["enforceable"]
+    assert early["reason"] == "waiting for the device to take the cap over"
+    assert rig.status["method"] == "ess_setting"
+    assert not any(status["enforceable"] for status in rig.statuses)
+
+
+def test_confirmed_by_none_is_not_enforceable_and_tried_again(rig):
+    rig.bus._apply = lambda: None
+
+    rig.run(40)
+    given_up = rig.status
+    rig.bus._apply = FakeBus._apply.__get__(rig.bus)
+    rig.run(600)
+
+    assert given_up["state"] == "not_enforceable"
+    assert "does not take the cap over: it applies no limit" in given_up["reason"]
+    assert (given_up["cap_w"], given_up["method"]) == (None, None)
+    assert (rig.status["method"], rig.status["enforceable"]) == ("ess_override", True)
+
+
+def test_a_lower_applied_limit_confirms_too(rig):
+    rig.bus._apply = lambda: rig.bus.tell(HUB4, **{APPLIED: 3000.0})
+
+    rig.run(15)
+
+    assert rig.status["enforceable"]
+    assert rig.status["reason"] == "held lower, at 3000 W, by the BMS or another program"
+
+
+def test_an_output_that_stays_above_its_cap_is_disobedience(rig):
+    rig.run(3)
+    rig.obeys = False
+    rig.bus.tell(VEBUS, **{OUT: 7000, IN: 50})
+
+    rig.run(30, lambda second: rig.bus.tell(VEBUS, **{OUT: 7000 + second % 2}))
+
+    assert rig.status["method"] == "ess_setting"
+
+
+def test_power_assist_is_no_disobedience(rig):
+    rig.run(3)
+    rig.obeys = False
+    rig.bus.tell(VEBUS, **{OUT: 7000, IN: 50, "/State": 10})
+
+    rig.run(60, lambda second: rig.bus.tell(VEBUS, **{OUT: 7000 + second % 2}))
+
+    assert rig.status["method"] == "ess_override"
+    assert rig.status["reason"] == "power assist"
+
+
+def test_two_changes_within_a_minute_are_another_writer(rig):
+    rig.run(5)
+
+    rig.run(20, lambda second: second % 10 == 5 and rig.bus.tell(HUB4, **{OVERRIDE: None}))
+    held = rig.status
+    rig.run(700)
+
+    assert held["method"] == "ess_setting"
+    assert rig.status["method"] == "ess_setting"  # until restart
+
+
+def test_a_change_now_and_then_is_put_right(rig):
+    rig.run(5)
+
+    rig.run(300, lambda second: second % 70 == 5 and rig.bus.tell(HUB4, **{OVERRIDE: None}))
+
+    assert rig.status["method"] == "ess_override"
+    assert rig.bus.services[HUB4][OVERRIDE] == 5000
+
+
+@pytest.mark.parametrize("service", [METER, SYSTEM])
+def test_a_service_that_comes_and_goes_forgives_nothing(tmp_path, service):
+    rig = Rig(tmp_path)
+    rig.bus.refuse = lambda path, value: "no" if path == OVERRIDE else None
+    rig.run(20)
+    values = rig.bus.services[service]
+
+    for _ in range(3):
+        rig.bus.drop(service)
+        rig.run(2)
+        rig.bus.services[service] = values
+        rig.service.appeared(service)
+        rig.service.learned(service, values)
+        rig.run(2)
+
+    assert rig.status["method"] == "ess_setting"
+
+
+def test_refusals_lead_to_the_next_method_and_are_logged_once(rig, caplog):
+    rig.bus.refuse = lambda path, value: "SetValue returned 1" if path == OVERRIDE else None
+
+    with caplog.at_level(logging.WARNING):
+        rig.run(15)
+
+    assert rig.status["method"] == "ess_setting"
+    assert rig.status["counters"]["refused_writes"] == 5
+    refused = [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
+    assert len(refused) == 2  # when it began, and why the method is given up
+
+
+def test_a_vanished_inverter_keeps_the_cap_refreshed(rig):
+    rig.run(5)
+
+    rig.bus.drop(VEBUS)
+    rig.run(100)
+
+    assert (rig.status["state"], rig.status["cap_w"]) == ("failsafe", 5000)
+    assert rig.caps() == [6000, 5000, 5000, 5000, 5000]
+
+
+def test_used_up_writes_are_told(tmp_path):
+    services = ess_site()
+    del services[HUB4][OVERRIDE]
+    earlier = {"stored_writes_at": [900.0] * 24}
+    rig = Rig(tmp_path, services, earlier)
+
+    rig.run(5)
+
+    assert rig.bus.written == []
+    assert rig.status["state"] == "not_enforceable"
+    assert rig.status["reason"] == "all 24 stored writes of a day are used"
+    assert not rig.status["enforceable"]
+
+
+def test_the_stored_writes_of_a_run_are_known_to_the_next(tmp_path):
+    services = ess_site()
+    del services[HUB4][OVERRIDE]
+    rig = Rig(tmp_path, services)
+
+    rig.run(5)
+
+    assert rig.status["stored_writes_at"] == [1001, 1002]
+
+
+def test_a_cap_in_force_is_in_the_status_at_once(rig):
+    rig.run(1)
+
+    assert rig.status["cap_w"] == 6000  # accepted after the tick had told its own
+
+
+def test_nothing_is_told_after_the_stop(rig):
+    rig.run(1)
+    held = []
+    rig.bus.write = lambda *arguments: held.append(arguments)
+    rig.run(1)
+
+    rig.service.stop()
+    held[0][-1](None)  # the last write is answered late
+    rig.service.tick()
+
+    assert rig.status["state"] == "stopping"
+    assert rig.status["enforceable"] is False
+
+
+def test_log_lines_come_on_change(rig, caplog):
+    with caplog.at_level(logging.INFO):
+        rig.run(200)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == len(set(said)) <= 8
+    assert "limiting: output is held at the cap (cap 5000 W)" in said
+
+
+def test_the_way_back_from_the_setting_puts_the_backstop_there(tmp_path):
+    rig = Rig(tmp_path, max_multiplus_output_w=None, max_grid_export_w=2000.0)
+    rig.run(5)
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 1})
+    rig.run(10)
+    meanwhile = rig.bus.services[SETTINGS][SETTING]
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 0})
+    rig.run(20)
+
+    assert meanwhile == 2000  # the failsafe limit: no load can make it wrong
+    assert rig.bus.services[SETTINGS][SETTING] == -1
+    assert rig.status["method"] == "ess_override"
+
+
+def test_a_mode_in_which_ess_does_not_act_ends_the_claim_at_once(rig):
+    rig.run(5)
+
+    rig.bus.tell(SETTINGS, **{MODE: 3})
+    rig.run(1)
+
+    assert (rig.status["state"], rig.status["enforceable"]) == ("not_enforceable", False)
