@@ -10,12 +10,12 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="bash busybox curl daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
-openssl procps python3-dbus python3-gi python3-venv rsync util-linux zip"
+openssl procps python3-dbus python3-gi python3-venv rsync strace util-linux zip"
 browser="chromium chromium-driver fonts-dejavu-core"
 case ${1:-} in
     --test) packages="$packages $browser" ;;
     --lint) packages="$packages shellcheck" ;;
-    --all) packages="$packages $browser mmdebstrap qemu-user-static" ;;
+    --all) packages="$packages $browser mmdebstrap qemu-user-static systemd-container" ;;
 esac
 
 stop() {
