@@ -10,7 +10,7 @@ unexport $(filter ANSIBLE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME VIRTUAL_ENV LAN
 export LC_ALL := C.UTF-8
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo picture test test-all lint format pin fleet-up fleet-down lock setup clean
+.PHONY: help demo picture test test-all bench guard lint format pin fleet-up fleet-down lock setup clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,12 @@ test: ## All tests but those that take minutes
 test-all: ## All tests
 	@sh tests/setup.sh --all
 	@$(PYTHON) -m pytest
+
+bench: setup ## Measure control quality and cost beside others, into build/bench (minutes)
+	@PYTHONPATH=tests:agent $(PYTHON) -m bench
+
+guard: setup ## Record the law's figures anew, for review
+	@PYTHONPATH=tests:agent $(PYTHON) -m bench.guard
 
 lint: ## Every checker: format, rules, types, YAML, Ansible, shell
 	@sh tests/setup.sh --lint

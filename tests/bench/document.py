@@ -15,6 +15,7 @@ h3 { font-size: 16px; margin: 28px 0 6px; } p { max-width: 78ch; }
 figcaption { color: #56616b; font-size: 14px; max-width: 90ch; }
 table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px; border-bottom: 1px solid #dde2e6; text-align: right; }
+td { white-space: nowrap; } td.left { white-space: normal; }
 th { border-bottom: 2px solid #b8c0c7; vertical-align: bottom; font-weight: 600; }
 th:first-child, td:first-child, .left { text-align: left; }
 tr.ours td { background: #e8f1fb; font-weight: 600; } tr.missed td { background: #fdecea; }

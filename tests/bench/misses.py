@@ -13,9 +13,10 @@ REASONS = {
     "export limit: beaten": "The cap stops early on its way down: while the output moves, figures "
     "a second apart leave a kilowatt of doubt, and the doubt is decided for the higher cap.",
     "faults: the cap rose": "P9d: a frozen inverter figure above the cap is taken for "
-    "disobedience, the control point is given up and its override lapses. P10b: a control point in RAM is all "
-    "that an export limit has; without its agent it lapses 150 s after the last write, and the "
-    "setting on flash can't follow a load. Supervision starts the agent again within seconds.",
+    "disobedience, the control point is given up and its override lapses. P10b: a control point "
+    "in RAM is all that an export limit has; without its agent it lapses 150 s after the last "
+    "write, and the setting on flash can't follow a load. Supervision starts the agent again "
+    "within seconds.",
     "CPU": "Each tick writes the status file and signals the changed values; a listener does "
     "neither. Beside few signals that is most of what there is to do.",
 }

@@ -42,8 +42,9 @@ def parts(
         Figure(
             "trade",
             plots.trade(results),
-            "Down is less above the limit, left is less given away; both axes are linear below "
-            "1 Wh. Hollow marks have no step limit. A law below and left of another beats it.",
+            "Down is less above the limit, left is less given away; the axes are linear below "
+            "1 Wh, and all of the way for P4 and P5. Hollow marks have no step limit. A law below "
+            "and left of another beats it.",
         ),
         Figure(
             "traces",

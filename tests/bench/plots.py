@@ -27,6 +27,8 @@ FAMILY = {
     "plain integral": PINK,
 }
 TRADE = ("P1", "P2", "P3", "P4", "P5", "P6/0", "P7", "P8")
+SWINGING = ("P4", "P5")  # nobody is near zero there: linear axes
+TICKS = (0, 1, 10, 100)
 SYMLOG = {"linthresh": 1.0, "linscale": 0.6}
 
 mpl.use("svg")
@@ -54,13 +56,16 @@ def trade(results: Results) -> str:
             metrics = results[Key(EXPORT, profile, BASE.key, law)]
             axes.plot(metrics.overcurtail_wh, metrics.exceed_wh, **_marker(law))
         axes.set_title(f"{profile}: {PROFILES[profile].title}", wrap=True)
+        if profile in SWINGING:
+            axes.set_xlim(0)
+            axes.set_ylim(0)
+            continue
         axes.set_xscale("symlog", **SYMLOG)
         axes.set_yscale("symlog", **SYMLOG)
         axes.set_xlim(-0.15, 300)
         axes.set_ylim(-0.15, 300)
-        ticks = [0, 1, 10, 100]
-        axes.set_xticks(ticks, map(str, ticks))
-        axes.set_yticks(ticks, map(str, ticks))
+        axes.set_xticks(TICKS, map(str, TICKS))
+        axes.set_yticks(TICKS, map(str, TICKS))
         axes.minorticks_off()
     for axes in panels[1]:
         axes.set_xlabel("over-curtailed, Wh")
@@ -110,6 +115,8 @@ def traces(runs: Mapping[str, Mapping[str, Run]]) -> str:
         axes.plot(times, limits, color=RED, lw=1, ls="--", label="limit")
         axes.set_title(f"{profile}: {PROFILES[profile].title}")
         axes.set_ylabel("export, kW")
+        if profile == "P7":
+            axes.set_ylim(5.4, 6.6)
         axes.set_xlim(-10, END_S - START_S if profile in ("P4", "P7") else 80)
     panels[-1, 0].set_xlabel("s after the event")
     panels[-1, 1].set_xlabel("s after the event")
