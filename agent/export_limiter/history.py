@@ -35,14 +35,27 @@ DAY_FIELDS = (
 )
 
 
+class Kept:
+    """The newest entries, each with its time and as JSON already: they are written every minute."""
+
+    def __init__(self, most: int) -> None:
+        self._entries: Deque[Tuple[float, str]] = deque(maxlen=most)
+
+    def add(self, at_s: float, entry: Sequence[Any]) -> None:
+        """Keep one more, and drop the oldest where there are too many."""
+        self._entries.append((at_s, _json(entry)))
+
+    def since(self, oldest_s: float) -> str:
+        """The list of those that are younger."""
+        return "[%s]" % ",\n".join(text for at_s, text in self._entries if at_s > oldest_s)
+
+
 class History:
     """Told every tick; what it returns as text is what it can go on from."""
 
     def __init__(self, output_limit_w: Optional[float], export_limit_w: Optional[float]) -> None:
         self._watches = (Watch("output", output_limit_w), Watch("export", export_limit_w))
-        self._minutes: Deque[Tuple[int, str]] = deque(maxlen=MINUTES)
-        self._excursions: Deque[Excursion] = deque(maxlen=EXCURSIONS)
-        self._events: Deque[Tuple[int, str]] = deque(maxlen=EVENTS)
+        self._minutes, self._excursions, self._events = map(Kept, (MINUTES, EXCURSIONS, EVENTS))
         self._days: Deque[List[Any]] = deque(maxlen=DAYS)
         self._sums, self._day = Sums(), Sums()
         self._minute: Optional[int] = None
@@ -63,7 +76,7 @@ class History:
             over_limit_w, ended = watch.note(over_w, now, seconds)
             above_w = max(above_w, over_limit_w)
             if ended:
-                self._excursions.append(ended)
+                self._excursions.add(ended.start_s, ended)
                 self._day.count(ended)
         for sums in (self._sums, self._day):
             sums.add(reading, seconds, above_w)
@@ -74,7 +87,7 @@ class History:
         if quiet and now - self._quiet_at < QUIET_EVENT_S:
             return
         self._quiet_at = now if quiet else self._quiet_at
-        self._events.append((int(now), text[:EVENT_LENGTH]))
+        self._events.add(now, [int(now), text[:EVENT_LENGTH]])
 
     def ring(self, now: float) -> str:
         """The last 24 hours, as JSON."""
@@ -82,20 +95,18 @@ class History:
         head = {
             "monotonic_s": now,
             "fields": MINUTE_FIELDS,
-            "excursions": [each for each in self._excursions if each.start_s > oldest_s],
             "open": [watch.open for watch in self._watches if watch.open],
-            "events": [each for each in self._events if each[0] > oldest_s],
             "day": [self._date, None if math.isinf(self._day_at) else self._day_at],
             "sums": [self._minute, vars(self._sums), vars(self._day)],
         }
-        minutes = [row for minute, row in self._minutes if minute > oldest_s // MINUTE_S]
-        text = json.dumps(head, separators=(",", ":"))
-        return '%s,"minutes":[\n%s\n]}\n' % (text[:-1], ",\n".join(minutes))
+        kept = (self._excursions, self._events, self._minutes)
+        lists = tuple(each.since(oldest_s) for each in kept)
+        return _json(head)[:-1] + ',\n"excursions":%s,\n"events":%s,\n"minutes":%s}\n' % lists
 
     def days(self) -> str:
         """The days before, as JSON; for the flash."""
-        rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in self._days)
-        return '{"fields":%s,"days":[\n%s\n]}\n' % (json.dumps(DAY_FIELDS), rows)
+        rows = ",\n".join(map(_json, self._days))
+        return '{"fields":%s,"days":[\n%s\n]}\n' % (_json(DAY_FIELDS), rows)
 
     def resume(self, ring: Mapping[str, Any], days: Mapping[str, Any], now: float) -> None:
         """Go on from what an earlier run left; what can't be read is left out."""
@@ -107,11 +118,12 @@ class History:
             self.event("an earlier history could not be read", now)
 
     def _resume(self, ring: Mapping[str, Any], now: float) -> None:
-        self._events.extend((int(at), str(text)) for at, text in ring["events"])
-        self._excursions.extend(Excursion(*each) for each in ring["excursions"])
+        for event in ring["events"]:
+            self._events.add(event[0], event)
+        for excursion in ring["excursions"]:
+            self._excursions.add(excursion[1], Excursion(*excursion))
         for row in _columns(ring["minutes"], ring["fields"], MINUTE_FIELDS):
-            if row[0] > (now - DAY_S) // MINUTE_S:
-                self._minutes.append((int(row[0]), json.dumps(row, separators=(",", ":"))))
+            self._minutes.add(row[0] * MINUTE_S, row)
         for watch in self._watches:
             watch.open = next((Excursion(*e) for e in ring["open"] if e[0] == watch.name), None)
         minute, sums, day = ring["sums"]
@@ -125,8 +137,9 @@ class History:
         """Close the open minute; whether a line for a day was added."""
         limits = (whole(watch.limit_w) for watch in self._watches)
         sums, self._sums = self._sums, Sums()
-        row = [self._minute, *sums.columns(), whole(self._cap_w), sums.worst(), *limits]
-        self._minutes.append((int(row[0]), json.dumps(row, separators=(",", ":"))))
+        minute = self._minute or 0
+        row = [minute, *sums.columns(), whole(self._cap_w), sums.worst(), *limits]
+        self._minutes.add(minute * MINUTE_S, row)
         return self._end_day(now, _date(wall_s))
 
     def _end_day(self, now: float, today: str) -> bool:
@@ -139,6 +152,10 @@ class History:
         bins = (*day.ended, day.longest_s, whole(day.highest_w))
         self._days.append([label, *day.columns(), *bins, *map(round, day.states_s)])
         return True
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _date(wall_s: float) -> str:

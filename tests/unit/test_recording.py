@@ -106,7 +106,7 @@ def test_events_are_what_a_person_asks_for(recorded):
     recorded.run(2, status())
     recorded.run(2, status(last_refusal="SetValue returned 1"))
     recorded.run(2, status(method="ess_setting", control_point="setting"))
-    recorded.run(60, status(state="failsafe", reason="no usable output measurement"))
+    recorded.run(60, status(state="failsafe", reason="no usable output measurement", method=None))
 
     assert recorded.events == [
         "started: version 0.1.0, abababababab",
