@@ -39,7 +39,8 @@ def _take(lock):
     """Take the lock; a probe that looks whether it is held holds it for a moment."""
     for left in reversed(range(LOOKS)):
         try:
-            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
             if not left:
                 raise
