@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 # What runs on a device, where the oldest Python is 3.8.
-DEVICE_PYTHON = agent/export_limiter $(wildcard roles/export_limiter/files)
+DEVICE_PYTHON = agent $(wildcard roles/export_limiter/files)
 SHELL_SCRIPTS = $(shell git grep -lIE '^\#!/bin/(ba)?sh' -- . 2>/dev/null)
 
 # Ansible must not take settings, paths or a locale from whoever calls make.

@@ -14,9 +14,9 @@ from demo.view import View
 
 QUIET_S = 4.0
 RISE_S = 20.0
-HOLD_S = 14.0
+HOLD_S = 12.0
 FALL_S = 4.0
-AFTER_S = 8.0
+AFTER_S = 7.0
 FALL_AT_S = QUIET_S + RISE_S + HOLD_S
 END_S = FALL_AT_S + FALL_S + AFTER_S
 
