@@ -15,7 +15,9 @@ from gx.profiles import PROFILES, sitecustomize
 
 ROOT = Path(__file__).parents[2]
 AGENT_FILES = sorted((ROOT / "agent" / "export_limiter").glob("*.py"))
-DEVICE_FILES = sorted((ROOT / "roles" / "export_limiter" / "files").glob("*.py"))
+DEVICE_FILES = sorted(
+    [*ROOT.glob("agent/service/*.py"), *ROOT.glob("roles/export_limiter/files/*.py")]
+)
 
 # Debian's own Python: it has dbus and gi, as the device's has.
 DEBIAN_PYTHON = "/usr/bin/python3"
