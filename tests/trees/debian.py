@@ -88,7 +88,7 @@ def _make(tree: Tree, place: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     command = ["mmdebstrap", "--variant=extract", f"--hook-dir={MERGED_USR}"]
     command += [f"--architectures={tree.architecture}", f"--include={PACKAGES}"]
-    command += [tree.suite, str(beside), f"deb {_mirror()} {tree.suite} main"]
+    command += [tree.suite, str(beside), f"deb {mirror()} {tree.suite} main"]
     made = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S)
     if made.returncode:
         faults = [line for line in made.stderr.splitlines() if line.startswith("E:")]
@@ -105,7 +105,7 @@ def _python(tree: Tree, place: Path) -> tuple[str, ...]:
     return ("unshare", "--mount", "sh", enter, str(place), *emulator, "/usr/bin/python3")
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return where apt takes this machine's own Debian packages from."""
     wanted = ["Created-By: Packages", "Label: Debian", "Component: main"]
     asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]

@@ -13,4 +13,4 @@ def test_the_agent_lives_on_32_bit_arm():
         pytest.skip(reason)
 
     with Stage(ARM.command(), speed=2) as stage:  # the processor is emulated
-        live(stage, patience_s=60)
+        live(stage)
