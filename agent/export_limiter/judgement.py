@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from collections import deque
+from typing import Deque, NamedTuple, Optional
 
 from export_limiter import methods, victron
 from export_limiter.effect import Effect
@@ -13,6 +14,8 @@ from export_limiter.methods import Verdict
 NOT_ENFORCEABLE = "not_enforceable"
 STOPPING = "stopping"
 NO_INVERTER_S = 30.0
+SAYINGS = 20
+SAYINGS_WITHIN_S = 600.0
 
 
 class Judgement(NamedTuple):
@@ -23,6 +26,25 @@ class Judgement(NamedTuple):
     enforceable: bool
     cap_w: Optional[float]
     binding: bool
+
+
+class Sayings:
+    """Which log line a judgement is worth: one on each change, and few where it comes and goes."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._times: Deque[float] = deque(maxlen=SAYINGS)
+
+    def line(self, judgement: Judgement, now: float) -> Optional[str]:
+        """The line, or ``None``; a change that is held back is told as soon as it may."""
+        said = "%s: %s" % (judgement.state, judgement.reason)
+        full = len(self._times) == SAYINGS and now - self._times[0] < SAYINGS_WITHIN_S
+        if said == self._said or (full and judgement.state != STOPPING):
+            return None
+        self._said = said
+        self._times.append(now)
+        cap = "none" if judgement.cap_w is None else "%.0f W" % judgement.cap_w
+        return "%s (cap %s)" % (said, cap)
 
 
 def judge(

@@ -14,7 +14,14 @@ from export_limiter.config import Config, floor_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
-from export_limiter.judgement import NOT_ENFORCEABLE, STOPPING, Judgement, held_lower_by, judge
+from export_limiter.judgement import (
+    NOT_ENFORCEABLE,
+    STOPPING,
+    Judgement,
+    Sayings,
+    held_lower_by,
+    judge,
+)
 from export_limiter.limiter import LIMITING, MONITORING, STARTING, Actuator, Decision, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
@@ -63,7 +70,7 @@ class Service:
         self._polling = self._stopped = False
         self._ticks = 0
         self._rescanned_at = self._started_at = clock()
-        self._said = ""
+        self._sayings = Sayings()
         self._judgement = Judgement(STARTING, "", False, None, False)
 
     def attach(self, bus: Any) -> None:
@@ -222,17 +229,12 @@ class Service:
 
     def _tell(self, judgement: Judgement) -> None:
         self._judgement = judgement
-        said = "%s: %s" % (judgement.state, judgement.reason)
-        if said != self._said:
-            self._said = said
-            cap = "none" if judgement.cap_w is None else "%.0f W" % judgement.cap_w
-            log.info("%s (cap %s)", said, cap)
+        line = self._sayings.line(judgement, self._clock())
+        if line:
+            log.info("%s", line)
         counters = {"ticks": self._ticks, "failsafe_entries": self._limiter.failsafe_entries}
-        warnings = status.warnings_of(self._config, self.site)
-        if self._limiter.hunting:
-            warnings.append("the cap was hunting: set meter_delay_s to the meter's delay")
-        if self._found.warning:
-            warnings.append(self._found.warning)
+        hunting, unwritten = self._limiter.hunting, self._found.warning
+        warnings = status.warnings_of(self._config, self.site, hunting, unwritten)
         self._publish(
             status.build(
                 self._identity,

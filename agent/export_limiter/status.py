@@ -89,12 +89,16 @@ def others(site: Site) -> Dict[str, Any]:
     }
 
 
-def warnings_of(config: Config, site: Site) -> List[str]:
+def warnings_of(
+    config: Config, site: Site, hunting: bool = False, unwritten: Optional[str] = None
+) -> List[str]:
     """What an installer should look at, though the agent goes on."""
+    found = ["the cap was hunting: set meter_delay_s to the meter's delay"] if hunting else []
+    if unwritten:
+        found.append(unwritten)
     main = site.main_inverter()
     if main is None:
-        return []
-    found = []
+        return found
     nominal_w = site.power(main, victron.NOMINAL_POWER)
     limit_w = config.max_multiplus_output_w
     if limit_w is not None and nominal_w and limit_w > nominal_w:
