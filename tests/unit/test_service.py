@@ -308,6 +308,20 @@ def test_log_lines_come_on_change(rig, caplog):
     assert "limiting: output is held at the cap (cap 5000 W)" in said
 
 
+def test_a_state_that_comes_and_goes_fills_no_log(rig, caplog):
+    def toggle(second):
+        rig.bus.tell(SETTINGS, **{MODE: 1 if second % 2 else 3})
+
+    with caplog.at_level(logging.INFO):
+        rig.run(1200, toggle)
+        rig.run(700)
+
+    said = [record.getMessage() for record in caplog.records]
+    states = [line for line in said if "Hub4Mode 3" in line or "output is held" in line]
+    assert len(said) < 80
+    assert states[-1].startswith("limiting: output is held at the cap")
+
+
 def test_the_way_back_from_the_setting_puts_the_backstop_there(tmp_path):
     rig = Rig(tmp_path, max_multiplus_output_w=None, max_grid_export_w=2000.0)
     rig.run(5)
