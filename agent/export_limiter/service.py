@@ -35,7 +35,6 @@ RESCAN_S = 60.0
 # A peer that never answers must not stretch the tick: calls end well within it.
 CALL_SHARE = 0.7
 LONGEST_CALL_S = 1.0
-NOTHING = Measurement(None, None)
 
 Clock = Callable[[], float]
 
@@ -65,7 +64,7 @@ class Service:
         self._methods = Methods(config.methods, floor_w(config))
         self._limiter = Limiter(config)
         self._effect = Effect()
-        self._measurement = NOTHING
+        self._measurement = Measurement(None, None)
         self._verdict: Optional[Verdict] = None
         self._polling = self._stopped = False
         self._ticks = 0
