@@ -14,8 +14,6 @@ from gx.waiting import DeadlineError, wait_until
 
 _LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec other threads may hold locks
 
-# Loaded before any fork: a child of a process with threads must not wait for the loader's lock.
-LIBC = ctypes.CDLL(None)
 START_S = 20.0
 STOP_S = 10.0
 
