@@ -300,6 +300,18 @@ def test_a_lost_grid_is_told_and_the_cap_stands_when_it_returns(stage):
     assert back["counters"]["refused_writes"] == 0
 
 
+def test_old_units_tell_a_lost_grid_by_path(stage):
+    here = stage.site(**site(vebus(old=True), load_w=25000))
+    agent = stage.agent(**LIMIT)
+    agent.wait_for(state="limiting", cap_w=near(20000))
+
+    here.do("grid", on=False)
+    agent.wait_for(**no_limit("no grid on the AC input: the load decides"))
+    here.do("grid", on=True)
+
+    agent.wait_for(state="limiting", **OVERRIDES)
+
+
 def test_power_assist_is_no_disobedience(stage):
     # 40 A at 230 V are 9.2 kW a phase; what the load wants above that the inverter must add.
     here = stage.site(
