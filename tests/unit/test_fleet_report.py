@@ -18,8 +18,8 @@ NOW = simulated.NOW
 SCHEMA = json.loads((ROLE / "controller/data.schema.json").read_text())
 
 
-def built(*hosts, playbook="status", earlier=None):
-    data = fleet.build(hosts, NOW, playbook, earlier or {})
+def built(*hosts, playbook="status", contacts=None):
+    data = fleet.build(hosts, NOW, playbook, contacts or {})
     jsonschema.validate(data, SCHEMA)
     return data
 
@@ -91,9 +91,7 @@ def test_a_short_excursion_breaks_nothing():
 
 
 def test_an_offline_site_keeps_its_limit_and_its_last_contact():
-    earlier = {"sites": [{"name": "inari", "last_contact": 1234}]}
-
-    site = only(simulated.offline("inari"), earlier=earlier)
+    site = only(simulated.offline("inari"), contacts={"inari": 1234})
 
     assert site["last_contact"] == 1234
     assert site["limits"]["output_w"] == 10_000
@@ -163,6 +161,17 @@ def test_each_report_has_a_place_and_the_latest_is_linked(tmp_path):
     assert (tmp_path / "new/latest").resolve() == second.parent
     names = {path.name for path in second.parent.iterdir()}
     assert names == {"index.html", "data.json", "data.csv"}
+
+
+def test_a_report_of_a_part_of_the_fleet_forgets_no_contact(tmp_path):
+    fields = [host._asdict() for host in (SITE, simulated.site("inari"))]
+    report.write(str(tmp_path), fields, NOW, "status")
+    report.write(str(tmp_path), fields[:1], NOW + 60, "status")
+
+    page = report.write(str(tmp_path), [simulated.offline("inari")._asdict()], NOW + 90, "status")
+
+    site = json.loads(page.with_name("data.json").read_text())["sites"][0]
+    assert site["last_contact"] == round(fields[1]["probe"]["received_at"])
 
 
 def test_without_a_directory_no_page_is_written(tmp_path):

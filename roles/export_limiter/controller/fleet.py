@@ -46,11 +46,10 @@ def build(
     hosts: Iterable[Host],
     made_at: float,
     playbook: str,
-    earlier: Mapping[str, Any],
+    contacts: Mapping[str, float],
     step_min: int = 1,
 ) -> dict[str, Any]:
-    """The whole of data.json; ``earlier`` is the one before, for when a site was last reached."""
-    contacts = {each["name"]: each["last_contact"] for each in earlier.get("sites", [])}
+    """The whole of data.json; ``contacts`` says when a site was last reached before."""
     sites = [_site(host, made_at, contacts.get(host.name), step_min) for host in hosts]
     return {
         "schema": SCHEMA,

@@ -12,6 +12,7 @@ from typing import Any, Mapping, Sequence
 
 PAGE_BYTES = 4_900_000  # opens on a phone, goes through mail
 LATEST = "latest"
+CONTACTS = "contacts.json"
 
 
 def write(
@@ -27,7 +28,8 @@ def write(
     """
     fleet = _load("fleet")
     known = [fleet.Host(**host) for host in hosts]
-    build = functools.partial(fleet.build, known, made_at, playbook, _earlier(directory))
+    contacts = _contacts(directory)
+    build = functools.partial(fleet.build, known, made_at, playbook, contacts)
     data, html = _fitting(build) if directory else (build(), "")
     if metrics:
         _write_metrics(Path(metrics), data)
@@ -39,6 +41,8 @@ def write(
     _replace(place / "index.html", html)
     _replace(place / "data.json", json.dumps(data, separators=(",", ":")) + "\n")
     _replace(place / "data.csv", _load("sheet").render(data))
+    contacts.update({each["name"]: each["last_contact"] for each in data["sites"]})
+    _replace(place.with_name(CONTACTS), json.dumps(contacts, indent=1, sort_keys=True) + "\n")
     link = place.with_name(LATEST + ".new")
     link.unlink(missing_ok=True)
     link.symlink_to(place.name)
@@ -68,10 +72,10 @@ def _write_metrics(directory: Path, data: Mapping[str, Any]) -> None:
         _replace(directory / prometheus.file_name(site["name"]), text)
 
 
-def _earlier(directory: str) -> Mapping[str, Any]:
-    """The data of the report before; nothing where there is none."""
+def _contacts(directory: str) -> dict[str, Any]:
+    """When each site was last reached; a report of a part of the fleet forgets none."""
     try:
-        return dict(json.loads((Path(directory) / LATEST / "data.json").read_text()))
+        return dict(json.loads((Path(directory) / CONTACTS).read_text()))
     except (OSError, ValueError):
         return {}
 
