@@ -39,6 +39,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
         for fault in error.faults:
             print("%s: %s" % (options.config, fault), file=sys.stderr)
         return 2
+    except ConnectionError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

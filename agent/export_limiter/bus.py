@@ -227,8 +227,15 @@ class Bus:
 
 
 def connect(bus: str) -> Any:
-    """The system or session bus of libdbus, which honours ``DBUS_SYSTEM_BUS_ADDRESS``."""
-    return dbus.SystemBus() if bus == "system" else dbus.SessionBus()
+    """The system or session bus of libdbus, which honours ``DBUS_SYSTEM_BUS_ADDRESS``.
+
+    Raises :class:`ConnectionError` where it can't be reached.
+    """
+    try:
+        return dbus.SystemBus() if bus == "system" else dbus.SessionBus()
+    except dbus.exceptions.DBusException as error:
+        text = error.get_dbus_message()
+        raise ConnectionError("the %s bus can't be reached: %s" % (bus, text)) from None
 
 
 def is_owned(connection: Any, name: str) -> bool:

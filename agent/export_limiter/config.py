@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 METHOD_NAMES = (
     "ac_power_limit",
@@ -195,7 +195,7 @@ def _with_default_increase(config: Config, given: Mapping[str, Any]) -> Config:
     return config._replace(max_power_increase_per_step_w=step)
 
 
-def _check_together(config: Config, faults: list[str]) -> list[str]:
+def _check_together(config: Config, faults: List[str]) -> List[str]:
     """Faults of keys that are each allowed but not beside each other."""
     if faults:
         return []

@@ -187,7 +187,11 @@ def _ess_obstacle(site: Site) -> Optional[_Obstacle]:
     grid = site.on_grid(main)
     if grid is None:
         return _Obstacle("the AC input can't be read", True, False)
-    return None if grid else _Obstacle("no grid on the AC input: the load decides", True)
+    if grid:
+        return None
+    genset = site.single(victron.SYSTEM, victron.AC_SOURCE) == victron.AC_SOURCE_GENSET
+    there = "a generator" if genset else "no grid"
+    return _Obstacle("%s on the AC input: the load decides" % there, True)
 
 
 def _legacy_verdict(method: str, site: Site, floor_w: float) -> Verdict:

@@ -20,6 +20,8 @@ TIMEOUT_S = 1.0
 REFUSALS = 5  # in a row, before a method is given up
 DAY_S = 86400.0
 SAME_W = 0.5
+NO_ANSWER = ("org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout")
+SILENCE = 0.2  # of a refusal: a peer that does not answer may only be held up
 
 
 class Target(Protocol):
@@ -63,7 +65,7 @@ class Writer:
         self._clock = clock
         self.point: Optional[ControlPoint] = None
         self.counters = Counters()
-        self.refusals = 0
+        self.refusals = 0.0
         self.last_refusal = ""
         self.busy = False
         self._value_w: Optional[float] = None
@@ -78,7 +80,7 @@ class Writer:
         ``earlier_cap_w`` is what an earlier run of ours last had in force at a volatile point.
         """
         self.point = point
-        self.refusals = 0
+        self.refusals = 0.0
         self._written_at = -math.inf
         self._stale = False
         present_w = self.present_w()
@@ -189,7 +191,7 @@ class Writer:
             if stored:
                 self.stored_at.append(now)
         if point == self.point:
-            self.refusals, self.last_refusal = 0, ""
+            self.refusals, self.last_refusal = 0.0, ""
             self._value_w, self._written_at, self._stale = cap_w, now, False
         done(cap_w)
 
@@ -202,4 +204,4 @@ class Writer:
             log.warning("%s", text)
         self.last_refusal = text
         if point == self.point:
-            self.refusals += 1
+            self.refusals += SILENCE if error in NO_ANSWER else 1.0
