@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gx import rootfs
 from gx.bus import Control
 from gx.disk import Disk
-from gx.keys import HOST_KEYS, make_key
+from gx.keys import give_keys
 from gx.namespaces import HERE, SimulationError, kill_and_wait
 from gx.network import Network
 from gx.waiting import DeadlineError, wait_until
@@ -74,8 +74,7 @@ class Device:
         self._inside.run("sh", HERE / "assemble.sh", base, self.directory)
         self._disk.create(self.spec.data_mb)
         self._fill_data(authorized_key)
-        site = {**self.spec.site, "portal_id": self.spec.portal_id}
-        (self.sim / "site.json").write_text(json.dumps(site, indent=2))
+        self._write_site()
         self._network.plug(self.directory / "net", self.host, self.spec.portal_id)
 
     def destroy(self) -> None:
@@ -91,8 +90,7 @@ class Device:
         if self.pid:
             raise SimulationError(f"{self.spec.name} is on already")
         self._disk.make_writable()
-        for left in ("booted", "control", "site.log"):
-            (self.sim / left).unlink(missing_ok=True)
+        self._forget_last_run()
         isolate = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
         boot = subprocess.Popen(
             [
@@ -208,20 +206,21 @@ class Device:
             self._boot.communicate()
             self._boot = None
 
+    def _write_site(self) -> None:
+        site = {**self.spec.site, "portal_id": self.spec.portal_id}
+        (self.sim / "site.json").write_text(json.dumps(site, indent=2))
+
+    def _forget_last_run(self) -> None:
+        for left in ("booted", "control", "site.log"):
+            (self.sim / left).unlink(missing_ok=True)
+
     def _dress(self, version: str, profile: str) -> None:
         rootfs.dress(self.directory, version=version, machine=self.spec.machine, profile=profile)
 
     def _fill_data(self, authorized_key: str) -> None:
-        ssh = self.data / "home/root/.ssh"
-        ssh.mkdir(mode=0o700, parents=True)
-        (ssh / "authorized_keys").write_text(f"{authorized_key}\n")
-        (ssh / "authorized_keys").chmod(0o600)
+        give_keys(self.data, authorized_key)
         (self.data / "venus").mkdir()
         (self.data / "venus/unique-id").write_text(f"{self.spec.portal_id}\n")
-        keys = self.data / "keys"
-        keys.mkdir(mode=0o700)
-        for kind in HOST_KEYS:
-            make_key(keys / f"ssh_host_{kind}_key", kind)
 
     def _booted(self) -> bool:
         if not self.pid:

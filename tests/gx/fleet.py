@@ -88,13 +88,13 @@ class Fleet:
         """Make one more device and turn it on."""
         return self.add_all([spec])[0]
 
-    def add_all(self, specs: Iterable[DeviceSpec]) -> list[Device]:
-        """Make more devices and turn them on, some at a time."""
-        devices = [self._place(spec) for spec in specs]
+    def add_all(self, specs: Iterable[DeviceSpec], kind: type[Device] = Device) -> list[Device]:
+        """Make more devices, or hosts of another kind, and turn them on, some at a time."""
+        devices = [self._place(spec, kind=kind) for spec in specs]
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(self._create, devices))
             self._publish()
-            list(pool.map(Device.start, devices))
+            list(pool.map(lambda device: device.start(), devices))
         return devices
 
     def remove(self, device: Device) -> None:
@@ -155,7 +155,9 @@ class Fleet:
     def _create(self, device: Device) -> None:
         device.create(self.workdir / "base", self._authorized_key)
 
-    def _place(self, spec: DeviceSpec, host: int | None = None) -> Device:
+    def _place(
+        self, spec: DeviceSpec, host: int | None = None, kind: type[Device] = Device
+    ) -> Device:
         """Give a device its name and an address.
 
         A new device does not get the address of the last one that was removed: the controller may
@@ -168,7 +170,7 @@ class Fleet:
             later = [*range(self._next_host, LAST_HOST + 1), *range(FIRST_HOST, self._next_host)]
             host = next(number for number in later if number not in taken)
         self._next_host = host + 1
-        device = Device(spec, self.workdir / "devices", self.network, host)
+        device = kind(spec, self.workdir / "devices", self.network, host)
         self.devices[spec.name] = device
         return device
 

@@ -703,12 +703,13 @@ class Systemd:
 
     def state(self):
         """Process id and seconds of uptime, both ``None`` when it is not up."""
-        asked = "--property=MainPID,ExecMainStartTimestampMonotonic"
-        told = dict(re.findall(r"(\w+)=(\d+)", run("systemctl", "show", NAME, asked)[1]))
-        if int(told.get("MainPID", 0)) == 0:
+        asked = "--property=ActiveState,ExecMainPID,ExecMainStartTimestampMonotonic"
+        told = dict(re.findall(r"(\w+)=(\w+)", run("systemctl", "show", NAME, asked)[1]))
+        # Between a crash and the next start it is the process that crashed, as svstat tells it.
+        if told.get("ActiveState") not in ("active", "activating") or told["ExecMainPID"] == "0":
             return None, None
         started_s = int(told["ExecMainStartTimestampMonotonic"]) / 1e6
-        return int(told["MainPID"]), time.monotonic() - started_s
+        return int(told["ExecMainPID"]), time.monotonic() - started_s
 
     def boot(self):
         """Whether it is started at boot."""
