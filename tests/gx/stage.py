@@ -17,6 +17,7 @@ from gx.bus import PYTHON, AgentProcess, BusClient, Json, PrivateBus, Site
 
 SPEED = 10.0  # site seconds per second
 AT_ONCE = 6
+SLOWER = 4.0  # for a second try, alone
 
 # A plant that answers quickly; a test that is about the lags gives them itself.
 RELAXED = {"meter_lag_s": 0.0, "vebus_lag_s": 0.0, "loop_s": None}
@@ -83,21 +84,34 @@ class Together:
     """
 
     def __init__(self, tests: Sequence[tuple[str, Callable[..., None], Json]]) -> None:
+        self._tests = {name: (test, arguments) for name, test, arguments in tests}
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._plays: dict[str, Future[None]] = {
-            name: self._pool.submit(_play, test, arguments) for name, test, arguments in tests
+            name: self._pool.submit(_play, test, arguments, SPEED)
+            for name, test, arguments in tests
         }
 
     def result(self, name: str) -> None:
-        """Wait for the end of a test; raises what it raised."""
-        self._plays[name].result()
+        """Wait for the end of a test; raises what it raised.
+
+        Hurried beside others, a machine that stalls for a tenth of a second is a second late: a
+        test that fails is played once more, alone and slower, and that counts.
+        """
+        try:
+            self._plays[name].result()
+        except Exception as first:
+            try:
+                _play(*self._tests[name], SLOWER)
+            except Exception as second:
+                second.add_note(f"at first, hurried: {first}")
+                raise
 
     def close(self) -> None:
         """Start no more tests and wait for those that run."""
         self._pool.shutdown(cancel_futures=True)
 
 
-def _play(test: Callable[..., None], arguments: Json) -> None:
-    find_python = arguments.pop("stage")
-    with Stage(find_python()) as stage:
-        test(stage, **arguments)
+def _play(test: Callable[..., None], arguments: Json, speed: float) -> None:
+    given = dict(arguments)
+    with Stage(given.pop("stage")(), speed) as stage:
+        test(stage, **given)
