@@ -63,8 +63,9 @@ CHOICES = (
         "measurement_skew_s",
         1.0,
         (0.0, 2.0, 5.0),
-        "Meter and inverter are known to a second of each other on most sites. Without it the cap "
-        "swings where they are not; 5 s is what the law turns to by itself once it swings.",
+        "Meter and inverter are known to a second of each other on most sites. Less, and the first "
+        "correction goes too far where they are not (P8/5-1 gives more away); more, and a walk "
+        "down stops early. 5 s is what the law turns to by itself once the cap swings.",
     ),
 )
 

@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2126; background: #fff; margin: 0; }
-main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 60px; }
+main { max-width: 1360px; margin: 0 auto; padding: 24px 20px 60px; }
 h1 { font-size: 26px; margin: 0 0 8px; } h2 { font-size: 21px; margin: 44px 0 8px; }
 h3 { font-size: 16px; margin: 28px 0 6px; } p { max-width: 78ch; }
 .wide { overflow-x: auto; } figure { margin: 18px 0; } svg { width: 100%; height: auto; }
 figcaption { color: #56616b; font-size: 14px; max-width: 90ch; }
-table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 10px; border-bottom: 1px solid #dde2e6; text-align: right; }
-td { white-space: nowrap; } td.left { white-space: normal; }
+table { border-collapse: collapse; margin: 10px 0 16px; font-size: 13.5px; }
+td { font-variant-numeric: tabular-nums; }
+th, td { padding: 4px 8px; border-bottom: 1px solid #dde2e6; text-align: right; }
+td { white-space: nowrap; } td.left { white-space: normal; } td:first-child { min-width: 11em; }
 th { border-bottom: 2px solid #b8c0c7; vertical-align: bottom; font-weight: 600; }
 th:first-child, td:first-child, .left { text-align: left; }
 tr.ours td { background: #e8f1fb; font-weight: 600; } tr.missed td { background: #fdecea; }

@@ -17,6 +17,8 @@ REASONS = {
     "in RAM is all that an export limit has; without its agent it lapses 150 s after the last "
     "write, and the setting on flash can't follow a load. Supervision starts the agent again "
     "within seconds.",
+    "latency": "A tick begins when the scheduler lets it: on a busy machine that is some "
+    "milliseconds after its time, which is more than a round trip.",
     "CPU": "Each tick writes the status file and signals the changed values; a listener does "
     "neither. Beside few signals that is most of what there is to do.",
 }

@@ -47,7 +47,7 @@ def _cpu_table(costs: Costs) -> Table:
     for name in costs.cpu[LOADS[0]]:
         spent = [by_name[name] for by_name in costs.cpu.values()]
         slow, fast = costs.cpu[LOADS[0]][name], costs.cpu[LOADS[2]][name]
-        per_update = (fast - slow) / (LOADS[2].rate - LOADS[0].rate)
+        per_update = max(0.0, fast - slow) / (LOADS[2].rate - LOADS[0].rate)
         cells = [f"{each * MS * SECONDS_PER_MINUTE:.0f}" for each in spent]
         rows.append(
             Row([name, *cells, f"{per_update * MS:.3f}"], "ours" if name == AGENT_NAME else "")

@@ -61,6 +61,7 @@ def parts(
         Heading(
             3, "Other plants: exceed / over-curtailed Wh of this limiter (exceed of the bound)"
         ),
+        _settings_table(),
         *(_sweep(results, product) for product in (EXPORT, OUTPUT)),
         Heading(3, "Why the defaults are what they are"),
         Text("Export limit, one setting varied at a time: exceed / over-curtailed, Wh."),
@@ -80,6 +81,11 @@ def _profiles_table() -> Table:
         for each in PROFILES.values()
     ]
     return Table(["profile", "what happens", "meter age, s", "inverter age, s"], rows, left=(0, 1))
+
+
+def _settings_table() -> Table:
+    rows = [Row([each.key, each.title]) for each in SETTINGS.values()]
+    return Table(["plant", "what is changed"], rows, left=(0, 1))
 
 
 def _matrix(results: Results, product: str) -> Table:
@@ -147,7 +153,7 @@ def _sweep(results: Results, product: str) -> Table:
             there = setting.key in settings_of(product, profile)
             best = f" ({bound.exceed_wh:.1f})" if bound else ""
             cells.append(_pair(ours) + best if there and ours else "")
-        rows.append(Row([f"{setting.key}: {setting.title}", *cells]))
+        rows.append(Row([setting.key, *cells]))
     return Table([f"{product} limit", *profiles], rows)
 
 

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -38,6 +39,8 @@ class Relay:
         trace: TracebackType | None,
     ) -> None:
         for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
             each.close()
 
     def counts(self) -> tuple[Counter[str], Counter[str]]:
@@ -70,7 +73,9 @@ def _pass_on(
         except OSError:
             return
         if not block:
-            target.close()
+            # Not close: the other direction still waits on this socket, and would for ever.
+            with suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
             return
         messages.feed(block)
 
