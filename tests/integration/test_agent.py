@@ -256,6 +256,22 @@ def test_a_restart_takes_its_own_cap_over(stage, number):
     assert max(high - low for high, low in pairwise(later)) <= 200
 
 
+def test_a_restarted_agent_raises_its_own_cap_again(stage):
+    site = stage.site(vebus=[ONE_PHASE], load_w=4000, pv_dc_w=8000, feed_in=True)
+    site.do("battery", charge_w=0)
+    agent = stage.agent(
+        max_multiplus_output_w=None, max_grid_export_w=1000, min_output_limit_w=100, phase_count=1
+    )
+    low_w = agent.wait_for(state="limiting", grid_export_w=lambda w: w <= 1000)["cap_w"]
+    agent.stop(signal.SIGKILL)
+    agent.start()
+    agent.wait_for(enforceable=True)
+
+    site.do("load", w=7000)
+
+    agent.wait_for(cap_w=lambda w: w is not None and w > low_w + 1000)
+
+
 def test_the_backstop_is_stored_once(stage):
     site = stage.site(**SMALL)
     agent = stage.agent(**LIMIT)

@@ -202,11 +202,10 @@ def test_a_peer_that_never_answers_does_not_stretch_the_tick(stage, service):
     agent.wait_for(enforceable=True)
 
     site.do("fault", name="hang", service=service)
-    ticks, start_s = agent.status()["counters"]["ticks"], site.state()["t"]
-    seen = agent.wait_for(counters=lambda c: c["ticks"] >= ticks + 10)
+    decided, start_s = set(), site.state()["t"]
+    wait_until(lambda: decided.add(agent.status()["updated_at"]) or len(decided) > 12, "decisions")
 
-    assert site.state()["t"] - start_s < 10 * 0.5 + 1.5
-    assert seen["updated_at"]
+    assert site.state()["t"] - start_s < 12 * 0.5 + 1.5
 
 
 # --- writes that fail
