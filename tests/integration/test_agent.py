@@ -257,8 +257,14 @@ def test_a_restart_takes_its_own_cap_over(stage, number):
 
 
 def test_a_restarted_agent_raises_its_own_cap_again(stage):
-    site = stage.site(vebus=[ONE_PHASE], load_w=4000, pv_dc_w=8000, feed_in=True)
-    site.do("battery", charge_w=0)
+    site = stage.site(
+        vebus=[ONE_PHASE],
+        load_w=4000,
+        pv_dc_w=8000,
+        feed_in=True,
+        battery={"charge_w": 0},
+        hub4={"override_expires_s": None},
+    )
     agent = stage.agent(
         max_multiplus_output_w=None, max_grid_export_w=1000, min_output_limit_w=100, phase_count=1
     )
