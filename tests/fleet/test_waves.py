@@ -10,6 +10,7 @@ import pytest
 from deployment import BASE, Controller, Played, current
 from gx.device import Device, DeviceSpec
 from gx.waiting import wait_until
+from role import REPOSITORY
 
 LIMIT_W = 30000
 OTHER_ID = "c0619affffff"
@@ -124,7 +125,7 @@ def tell(story, repository):
         )
         story.caps[name] = held.Cap(devices[name])
 
-    run = (repository.directory / "agent/run").read_text().removeprefix("#!/bin/sh\n")
+    run = (REPOSITORY / "agent/run").read_text().removeprefix("#!/bin/sh\n")
     moody = {k[15:]: v for k, v in repository.commit({"run": MOODS + run}).items()}
     for name in ("crash", "hang", "blind"):
         (devices[name].data / "mood").write_text(name)
