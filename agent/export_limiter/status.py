@@ -10,7 +10,7 @@ from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring
-from export_limiter.methods import Verdict
+from export_limiter.methods import ControlPoint, Verdict
 from export_limiter.writes import Writer
 
 
@@ -61,7 +61,7 @@ def build(
         "phases": _phases(site, measurement),
         "inverters": [inverter._asdict() for inverter in site.describe()],
         "others": others(site),
-        "warnings": warnings,
+        "warnings": warnings + _phase_warning(config, point),
         "counters": {
             **counters,
             "writes": writer.counters.writes,
@@ -111,6 +111,15 @@ def warnings_of(
     if len(site.inverters()) > 1:
         found.append("more than one VE.Bus system: only %s can be limited" % main)
     return found
+
+
+def _phase_warning(config: Config, point: Optional[ControlPoint]) -> List[str]:
+    if config.per_phase is not True or point is None or len(point.paths) > 1:
+        return []
+    return [
+        "per_phase at a control point for the total: a load step may exceed a phase's share until "
+        'the cap has followed; "strict" holds the total to one share'
+    ]
 
 
 def _measured_w(config: Config, measurement: Measurement) -> Optional[float]:
