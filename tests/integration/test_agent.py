@@ -107,6 +107,64 @@ def test_an_export_limit_is_kept_by_a_cap_that_follows_the_site(stage):
     assert 700 <= site.state()["export_w"] <= 1000
 
 
+UNEVEN = {
+    "vebus": [{"name": "ttyS4", "phases": 3, "units": 3, "nominal_w": 6000}],
+    "load_w": {"L1": 5500, "L2": 1500, "L3": 1000},
+}
+
+
+def test_per_phase_the_worst_phase_is_held_to_its_share(stage):
+    site = stage.site(**UNEVEN, plant=LIFELIKE)
+    agent = stage.agent(max_multiplus_output_w=12000, per_phase=True)
+
+    site.wait_until(lambda s: s["output_phases_w"]["L1"] <= 4010, "L1 below its 4 kW", 30)
+    site.let_pass(20)
+
+    status, truth = agent.status(), site.state()
+    assert 3500 <= truth["output_phases_w"]["L1"] <= 4010
+    assert truth["output_w"] > 5000  # the others deliver on
+    assert (status["state"], status["enforceable"]) == ("limiting", True)
+    assert [phase["phase"] for phase in status["phases"]] == ["L1", "L2", "L3"]
+    assert ["until the cap has followed" in text for text in status["warnings"]] == [True]
+
+
+def test_per_phase_strictly_the_total_is_armed_at_one_share(stage):
+    site = stage.site(**{**UNEVEN, "load_w": 3000})
+    agent = stage.agent(max_multiplus_output_w=12000, per_phase="strict")
+
+    status = agent.wait_for(state="monitoring", enforceable=True)
+    site.do("load", w={"L1": 9000, "L2": 0, "L3": 0})
+    site.let_pass(10)
+
+    assert (status["cap_w"], status["warnings"]) == (4000, [])
+    assert site.state()["output_w"] <= 4010
+
+
+def test_both_limits_hold_at_once(stage):
+    site = stage.site(
+        vebus=[ONE_PHASE],
+        load_w=7000,
+        pv_dc_w=8000,
+        feed_in=True,
+        battery={"charge_w": 0},
+        plant=LIFELIKE,
+    )
+    agent = stage.agent(
+        max_multiplus_output_w=6000, max_grid_export_w=1000, min_output_limit_w=100, phase_count=1
+    )
+    agent.wait_for(state="limiting", cap_w=near(6000))
+    site.wait_until(lambda s: s["output_w"] <= 6050, "the output to follow", 20)
+
+    site.do("load", w=3000)
+    site.wait_until(lambda s: 700 <= s["export_w"] <= 1000, "the export to come down", 30)
+    site.do("load", w=7500)
+    highest_w = []
+    site.wait_until(lambda s: highest_w.append(s["output_w"]) or len(highest_w) > 60, "looks", 30)
+
+    assert max(highest_w) <= 6050
+    agent.wait_for(cap_w=near(6000), state="limiting")
+
+
 # --- it tells
 
 

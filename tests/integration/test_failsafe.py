@@ -318,18 +318,20 @@ def test_a_tick_that_hangs_ends_the_process():
     assert done.returncode == -signal.SIGALRM
 
 
-def test_the_running_agent_has_its_alarm_set(stage):
-    stage.site(vebus=[UNIT], load_w=2000)
+@pytest.mark.slow
+def test_an_agent_that_hangs_is_ended_and_its_cap_stays(stage):
+    stage.speed = 1
+    site = stage.site(vebus=[UNIT], load_w=7000)
     agent = stage.agent(**LIMIT)
-    agent.wait_for(enforceable=True)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
 
-    # Stopped for longer than the alarm, it is ended as soon as it may run.
     agent.process.child.send_signal(signal.SIGSTOP)
-    agent.process.child.send_signal(signal.SIGALRM)
+    site.let_pass(16)  # the alarm is renewed for 15 s with each tick
     agent.process.child.send_signal(signal.SIGCONT)
 
     wait_until(lambda: agent.process.ended, "the end")
     assert agent.process.child.returncode == -signal.SIGALRM
+    assert near(5000)(site.get("hub4", OVERRIDE))
 
 
 @pytest.mark.parametrize(
