@@ -131,7 +131,9 @@ FAULTS = (
     Fault("P14c", "grid lost", _grid(False), 60.0, _grid(True), enforceable=False),
 )
 BY_KEY = {fault.key: fault for fault in FAULTS}
-BY_OTHERS = ("P13a", "P13b")  # there the cap is raised by somebody else, for a moment
+# Where a cap may rise: nothing fails, or somebody else raises it for a moment.
+MAY_RISE = ("P0", "P13a", "P13b")
+RISE_W = 20.0  # less is a reading's doubt before a fault is known
 
 Outcomes = Mapping[tuple[str, str], Outcome]
 
@@ -156,8 +158,10 @@ def fault_bars(outcomes: Outcomes) -> Sequence[Bar]:
             text = f"export limit, {fault.key} {fault.title}: first reduction"
             value = math.inf if reduced_s is None else reduced_s
             bars.append(Bar(text, value, fault.reduce_within_s, "s"))
-    ours = {key: each for key, each in outcomes.items() if key[0] not in BY_OTHERS}
-    rose = [f"{key} {product} limit" for (key, product), each in ours.items() if each.raised_w > 0]
+    ours = {key: each for key, each in outcomes.items() if key[0] not in MAY_RISE}
+    rose = [
+        f"{key} {product} limit" for (key, product), each in ours.items() if each.raised_w > RISE_W
+    ]
     bars.append(
         Bar(f"faults: the cap rose ({'; '.join(rose) or 'nowhere'})", len(rose), 0, "times")
     )
