@@ -155,7 +155,9 @@ def cost(costs: Costs) -> str:
     left.set_xlabel("updates")
     left.set_title("CPU time")
     left.grid(axis="x", visible=False)
-    left.legend(frameon=False, fontsize=8)
+    left.set_axisbelow(True)
+    left.set_ylim(0, 1.4 * left.get_ylim()[1])
+    left.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
     for interval_s, latencies in costs.latencies.items():
         ordered = sorted(latencies)
         shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
