@@ -66,7 +66,9 @@ def lacking(name, path):
         pytest.param(
             changed(vebus={"/Ac/ActiveIn/ActiveInput": 240}), None, "no grid", id="no active input"
         ),
-        pytest.param(changed(system={"/Ac/ActiveIn/Source": 2}), None, "a generator", id="a genset"),
+        pytest.param(
+            changed(system={"/Ac/ActiveIn/Source": 2}), None, "a generator", id="a genset"
+        ),
         pytest.param(
             changed(vebus={"/Ac/ActiveIn/ActiveInput": None}),
             None,
