@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Deque, Optional
 
-from export_limiter.limits import Hold, Recent
+from export_limiter.recent import Hold, Recent
 
 CONFIRM_W = 1.0
 CONFIRM_S = 10.0

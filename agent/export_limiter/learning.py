@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Deque, Optional
 
-from export_limiter.limits import Recent
+from export_limiter.recent import Recent
 
 # A MultiPlus delivers 0.95 to 1.03 of its cap: from 5 % below it the cap is taken to bind.
 BINDING_SHARE = 0.95
@@ -15,6 +16,10 @@ BIAS_LIMIT = 0.08
 BIAS_GAIN_PER_S = 0.2
 SETTLED_SHARE = 0.02
 SETTLED_S = 5.0
+STEADY_SHARE = 0.01
+STEADY_W = 50.0
+STEADY_S = 3.0
+UNBOUND_S = 30.0  # a cap that has not bound for so long tells nothing of what it held before
 
 REVERSAL_W = 25.0
 REVERSALS = 3
@@ -22,31 +27,53 @@ REVERSALS_WITHIN_S = 120.0  # with ESS's own loop a swing takes half a minute
 
 
 class GainEstimate:
-    """``factor``: what to multiply a wanted output by to get the cap that yields it."""
+    """``factor``: what to multiply a wanted output by to get the cap that yields it.
+
+    An output just below a cap may be all there is. A cap is known to hold the output once it had
+    to be lowered for the limit's sake (:meth:`hold`), or where the output is above it.
+    """
 
     def __init__(self) -> None:
         self.factor = 1.0
+        self.held = False
         self._caps = Recent()
+        self._outputs = Recent()
         self._learned_at: Optional[float] = None
+        self._bound_at = -math.inf
+
+    def hold(self) -> None:
+        """The cap was lowered because more was measured than allowed."""
+        self.held = True
 
     def learn(self, binding_cap_w: Optional[float], output_w: float, now: float) -> None:
-        """Follow, slowly, the gap between a settled cap that binds and the delivered output."""
+        """Follow, slowly, the gap between a settled cap that holds and the delivered output."""
         since, self._learned_at = self._learned_at, now
         if binding_cap_w is None:
-            self._caps = Recent()
+            self.held = self.held and now - self._bound_at <= UNBOUND_S
+            self._caps, self._outputs = Recent(), Recent()
             return
+        self._bound_at = now
         self._caps.add(now, binding_cap_w)
-        caps_w = self._caps.aged(now, 0.0, SETTLED_S)
-        settled = self._caps.span_s(now) >= SETTLED_S
-        settled = settled and max(caps_w) - min(caps_w) <= SETTLED_SHARE * binding_cap_w
+        self._outputs.add(now, output_w)
         wanted_w = binding_cap_w / self.factor
         # Against the lower of the two: an estimate that went too far must find its way back.
         least_w = BINDING_SHARE * min(binding_cap_w, wanted_w) - BINDING_SLACK_W
+        holds = self.held or output_w > binding_cap_w
+        settled = holds and self._settled(binding_cap_w, output_w, now)
         if since is None or not settled or output_w < least_w:
             return
         gain = min(1.0, BIAS_GAIN_PER_S * (now - since))
         bias = self.factor - 1.0 + gain * (wanted_w - output_w) / wanted_w
         self.factor = 1.0 + max(-BIAS_LIMIT, min(BIAS_LIMIT, bias))
+
+    def _settled(self, cap_w: float, output_w: float, now: float) -> bool:
+        """Cap and output have both come to rest: readings may be seconds behind the cap."""
+        if self._caps.span_s(now) < SETTLED_S:
+            return False
+        caps_w = self._caps.aged(now, 0.0, SETTLED_S)
+        outputs_w = self._outputs.aged(now, 0.0, STEADY_S)
+        still = max(caps_w) - min(caps_w) <= SETTLED_SHARE * cap_w
+        return still and max(outputs_w) - min(outputs_w) <= max(STEADY_W, STEADY_SHARE * output_w)
 
 
 class Hunting:

@@ -13,7 +13,8 @@ from typing import NamedTuple, Optional
 from export_limiter.config import Config, floor_w
 from export_limiter.freshness import Freshness
 from export_limiter.learning import BINDING_SHARE, BINDING_SLACK_W, GainEstimate, Hunting
-from export_limiter.limits import Bounds, Hold, Limits, Measurement, Recent, Tick
+from export_limiter.limits import Bounds, Limits, Measurement, Tick
+from export_limiter.recent import Hold, Recent
 
 STARTING = "starting"
 FAILSAFE = "failsafe"
@@ -68,6 +69,7 @@ class Limiter:
         self._gain = GainEstimate()
         self._hunting = Hunting()
         self._rising = Hold()
+        self._above_limit = False
 
     @property
     def failsafe_entries(self) -> int:
@@ -87,6 +89,8 @@ class Limiter:
         """The cap is in force from ``now`` on."""
         if cap_w == self.cap_w:
             return
+        if self.cap_w is not None and cap_w < self.cap_w and self._above_limit:
+            self._gain.hold()
         if self.cap_w is not None and self._binding():
             self._hunting.moved(cap_w - self.cap_w, now)
             if self._limits.export and self._hunting.found:
@@ -111,9 +115,11 @@ class Limiter:
         if self._data.fresh and output_w is not None:
             obeyed = binding and actuator.acting and not measurement.assisting
             self._gain.learn(self.cap_w if obeyed else None, output_w, now)
+        limit_w, export_w = self._config.max_grid_export_w, measurement.export_w
+        self._above_limit = limit_w is not None and export_w is not None and export_w > limit_w
         bounds = self._limits.bounds(self._tick(measurement, now, actuator))
         lowest_w, highest_w = floor_w(self._config), self._ceiling_w(measurement)
-        caps = self._within(bounds, lowest_w, highest_w)
+        caps = self._within(bounds, lowest_w, highest_w, actuator)
         if measurement.assisting and self.cap_w is not None:
             caps = caps._replace(tighten_w=max(caps.tighten_w, self.cap_w))
         cap_w = self._next_cap(caps, actuator, now)
@@ -147,10 +153,14 @@ class Limiter:
             return self._config.max_multiplus_output_w
         return max(floor_w(self._config), measurement.nominal_w or HIGHEST_POWER_W)
 
-    def _within(self, bounds: Bounds, lowest_w: float, highest_w: float) -> Bounds:
+    def _within(
+        self, bounds: Bounds, lowest_w: float, highest_w: float, actuator: Actuator
+    ) -> Bounds:
         """The bounds as caps: corrected for the gain (upwards only to relax), within the range."""
-        tighten_w = bounds.tighten_w * min(1.0, self._gain.factor)
-        relax_w = bounds.relax_w * self._gain.factor
+        # In whole hundredths where each correction is a write to flash.
+        factor = round(self._gain.factor, 2) if actuator.stored else self._gain.factor
+        tighten_w = bounds.tighten_w * min(1.0, factor)
+        relax_w = bounds.relax_w * factor
         return Bounds(
             max(lowest_w, min(highest_w, tighten_w)), max(lowest_w, min(highest_w, relax_w))
         )
@@ -188,6 +198,8 @@ class Limiter:
         """A cap that follows the site stays as it is while it binds nothing and hardly moves."""
         if self.cap_w is None or not self._limits.follows_site or cap_w == highest_w:
             return False
+        if self._data.failsafe:
+            return False  # there the cap walks to a fixed end
         unbound = min(cap_w, self.cap_w) > self._binding_from_w()
         return unbound and abs(cap_w - self.cap_w) <= QUIET_MOVE_W
 

@@ -6,18 +6,20 @@ Output is positive out of the inverter, export positive into the grid; all power
 from __future__ import annotations
 
 import math
-from collections import deque
-from typing import Deque, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from export_limiter.config import Config, failsafe_limit_w
-
-KEEP_S = 20.0  # how long readings are kept; meters are up to 8 s late, windows up to 5 s wide
-EDGE_S = 0.1  # ticks come a few milliseconds early or late: a reading 1.003 s old is 1 s old
+from export_limiter.recent import Hold, Recent
 
 # Per phase: land this far below the share, and relax only from further below, so that a phase
 # with its usual ripple neither crosses the share nor makes the cap swing.
 SHARE_AIM = 0.99
 SHARE_RELAX = 0.96
+
+
+# Where an export limit is exceeded the cap aims lower by the excess, at most by so many margins:
+# a load that keeps falling is always a few seconds ahead of what is seen of it.
+AHEAD_MARGINS = 2.0
 
 
 class Measurement(NamedTuple):
@@ -52,53 +54,6 @@ class Bounds(NamedTuple):
 NO_CHANGE = Bounds()
 
 
-class Recent:
-    """The readings of the last seconds, each with its time (monotonic, s)."""
-
-    def __init__(self) -> None:
-        self._readings: Deque[Tuple[float, float]] = deque()
-
-    def add(self, now: float, value: float) -> None:
-        """Remember a reading and forget what is older than :data:`KEEP_S`."""
-        self._readings.append((now, value))
-        while self._readings[0][0] < now - KEEP_S:
-            self._readings.popleft()
-
-    def aged(self, now: float, youngest_s: float, oldest_s: float) -> List[float]:
-        """Readings whose age lies in the range; the nearest one where none does."""
-        low, high = youngest_s - EDGE_S, oldest_s + EDGE_S
-        inside = [value for taken, value in self._readings if low <= now - taken <= high]
-        if inside or not self._readings:
-            return inside
-        middle = (youngest_s + oldest_s) / 2
-        return [min(self._readings, key=lambda r: abs(now - r[0] - middle))[1]]
-
-    def span_s(self, now: float) -> float:
-        """How far back the readings go."""
-        return now - self._readings[0][0] if self._readings else 0.0
-
-    def highest(self, now: float, seconds: float) -> Optional[float]:
-        """The highest reading of the last ``seconds``; ``None`` when there was none."""
-        fresh = [v for taken, v in self._readings if now - taken <= seconds + EDGE_S]
-        return max(fresh) if fresh else None
-
-
-class Hold:
-    """True once a condition has held for some time without a break."""
-
-    def __init__(self) -> None:
-        self._since: Optional[float] = None
-
-    def holds(self, condition: bool, now: float, seconds: float) -> bool:
-        """Whether ``condition`` has now been true for ``seconds``."""
-        if not condition:
-            self._since = None
-            return False
-        if self._since is None:
-            self._since = now
-        return now - self._since >= seconds - EDGE_S
-
-
 class OutputLimit:
     """The inverter's own output: the cap that meets it is the limit itself, armed beforehand."""
 
@@ -125,27 +80,45 @@ class ExportLimit:
         self._hold_s = config.relax_hold_s
         self.skew_s = config.measurement_skew_s
         self._low = Hold()
+        self._lowest_w, self._highest_w = -math.inf, math.inf
+        self._lately = Recent()
 
     def bounds(self, export_w: float, outputs: Recent, binding_from_w: float, now: float) -> Bounds:
         """Bounds for a fresh ``export_w``; a cap at or below ``binding_from_w`` binds.
 
         ``other = export - output`` needs figures of the same age, which are known to
-        ``skew_s`` only: tighten to the highest cap the window allows, relax to the lowest.
+        ``skew_s`` only: tighten to the highest cap that is possible, relax to the lowest that
+        any reading of the last ``relax_hold_s`` allows, so that no single one opens the cap.
         """
         window = outputs.aged(
             now, max(0.0, self._delay_s - self.skew_s), self._delay_s + self.skew_s
         )
         room_w = self._limit_w - self._margin_w - export_w
-        highest_w, lowest_w = room_w + max(window), room_w + min(window)
+        lowest_w, highest_w = room_w + min(window), room_w + max(window)
+        self._narrow(lowest_w, highest_w)
+        self._lately.add(now, lowest_w)
 
         may_relax = self._low.holds(
             export_w < self._limit_w - 2 * self._margin_w, now, self._hold_s
         )
-        relax_w = lowest_w if may_relax else -math.inf
-        if export_w > self._limit_w:
-            return Bounds(highest_w, relax_w)
+        relax_w = min(self._lately.aged(now, 0.0, self._hold_s)) if may_relax else -math.inf
+        excess_w = export_w - self._limit_w
+        if excess_w > 0:
+            ahead_w = min(excess_w, AHEAD_MARGINS * self._margin_w)
+            return Bounds(self._highest_w - ahead_w, relax_w)
         # Below the limit only a cap that binds nothing follows the site down.
-        return Bounds(max(highest_w, binding_from_w), relax_w)
+        return Bounds(max(self._highest_w, binding_from_w), relax_w)
+
+    def _narrow(self, lowest_w: float, highest_w: float) -> None:
+        """Keep what earlier figures tell of the right cap until new ones contradict them.
+
+        While the output moves, a second of doubt about ages is a step's doubt about the cap; what
+        was known before it moved still holds as long as the rest of the site stays as it was. Only
+        for the way down: a cap is never raised on what figures said some time ago.
+        """
+        low, high = max(lowest_w, self._lowest_w), min(highest_w, self._highest_w)
+        agree = low <= high
+        self._lowest_w, self._highest_w = (low, high) if agree else (lowest_w, highest_w)
 
 
 class PhaseShare:

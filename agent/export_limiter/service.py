@@ -212,7 +212,7 @@ class Service:
             self._give_up(verdict.method, self.writer.last_refusal, now)
             return
         cap_w, output_w = self._limiter.cap_w, self._measurement.controlled_w
-        if cap_w is None or output_w is None:
+        if cap_w is None or output_w is None or "output" in self._measurement.frozen:
             return
         ess = verdict.method in ("ess_override", "ess_setting")
         shown_w = methods.applied_w(self.site) if ess else self.writer.present_w()
