@@ -59,12 +59,13 @@ class GainEstimate:
         # Against the lower of the two: an estimate that went too far must find its way back.
         least_w = BINDING_SHARE * min(binding_cap_w, wanted_w) - BINDING_SLACK_W
         holds = self.held or output_w > binding_cap_w
-        settled = holds and self._settled(binding_cap_w, output_w, now)
+        # A cap lowered for the gain's sake shows by itself whether that was needed.
+        settled = (holds or self.factor < 1.0) and self._settled(binding_cap_w, output_w, now)
         if since is None or not settled or output_w < least_w:
             return
         gain = min(1.0, BIAS_GAIN_PER_S * (now - since))
         bias = self.factor - 1.0 + gain * (wanted_w - output_w) / wanted_w
-        self.factor = 1.0 + max(-BIAS_LIMIT, min(BIAS_LIMIT, bias))
+        self.factor = 1.0 + max(-BIAS_LIMIT, min(BIAS_LIMIT if holds else 0.0, bias))
 
     def _settled(self, cap_w: float, output_w: float, now: float) -> bool:
         """Cap and output have both come to rest: readings may be seconds behind the cap."""

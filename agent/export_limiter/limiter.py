@@ -84,6 +84,7 @@ class Limiter:
     def adopt(self, cap_w: Optional[float]) -> None:
         """Start over from a cap that stands at the control point; ``None`` for none of ours."""
         self.cap_w = cap_w
+        self._gain = GainEstimate()
 
     def wrote(self, cap_w: float, now: float) -> None:
         """The cap is in force from ``now`` on."""
