@@ -13,6 +13,8 @@ from crew import LIMIT_W
 from deployment import BASE
 from gx.waiting import wait_until
 
+pytestmark = pytest.mark.slow  # minutes: `make test-all`
+
 # What the worker does, in its order: the beginning of each step's label, and the how manieth.
 STEPS = {
     "takes the lock": ("open lock", 1),

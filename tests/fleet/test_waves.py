@@ -12,6 +12,8 @@ from gx.device import Device, DeviceSpec
 from gx.waiting import wait_until
 from role import REPOSITORY
 
+pytestmark = pytest.mark.slow  # minutes: `make test-all`
+
 LIMIT_W = 30000
 OTHER_ID = "c0619affffff"
 SITE = {"vebus": [{"name": "ttyS4", "phases": 3, "units": 3}], "load_w": 34000}
