@@ -8,29 +8,28 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
-from types import TracebackType
 from typing import Any, TypeVar
 
 from asked import Wanted, ask, wanted
-from deployment import Repository
+from deployment import CRASHING, Repository
 from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 from gx.waiting import wait_until
 from held import limited
 
+SIZE = 12
 LIMIT_W = 30000
-# More than the limit, so that the cap binds, and less than the inverters could deliver.
+# More than the limit, so that the cap binds, and not much, so that it is soon down.
 SITE = {
     "name": "crew",
     "vebus": [{"name": "ttyS4", "phases": 3, "units": 3}],
-    "load_w": 34000,
+    "load_w": 31500,
 }
-T = TypeVar("T")
 
-_numbers = count(1)
+T = TypeVar("T")
 
 
 class Member:
@@ -39,9 +38,9 @@ class Member:
     Each new one differs from the one before by its commit and from all by its configuration.
     """
 
-    def __init__(self, device: Device, pair: tuple[Wanted, Wanted]) -> None:
+    def __init__(self, crew: Crew, device: Device) -> None:
+        self.crew = crew
         self.device = device
-        self._pair = pair
         self._brought = 0
         self.old = self._next()
         self.new = self._next()
@@ -57,50 +56,39 @@ class Member:
 
     def _next(self) -> Wanted:
         self._brought += 1
-        of = self._pair[self._brought % 2]
+        of = self.crew.pair[self._brought % 2]
         config = {**json.loads(of.config), "export_margin_w": self._brought}
         return of._replace(config=json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 class Crew:
-    """Devices of a fleet that run one of two releases, which differ by their commit only."""
+    """Devices of a fleet that run one of two releases, which differ by their commit only.
 
-    def __init__(self, fleet: Fleet, repository: Repository, size: int) -> None:
-        self._fleet = fleet
+    `crashing` is a release that never stays up, `upgrade_s` what an upgrade takes undisturbed.
+    """
+
+    def __init__(self, fleet: Fleet, repository: Repository, size: int = SIZE) -> None:
+        self.fleet = fleet
         limit = {"max_multiplus_output_w": LIMIT_W, "health_s": 15}
-        self._pair = wanted(repository.commit({}), **limit), wanted(repository.commit({}), **limit)
+        self.pair = wanted(repository.commit({}), **limit), wanted(repository.commit({}), **limit)
+        self.crashing = wanted(repository.commit(CRASHING), **limit)
         self._free: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
         self._fit = size
         self._counting = threading.Lock()
-        self._made: list[Device] = []
         self._pool = ThreadPoolExecutor(size)
-        try:
-            for member in self._recruit(size):
-                self._free.put(member)
-        except BaseException:
-            self.close()
-            raise
+        members = self._recruit(size)
+        self.upgrade_s = _upgrade(members[0])
+        for member in members:
+            wait_until(lambda m=member: limited(m.device, LIMIT_W), "the limit to be kept", 90)
+            self._free.put(member)
 
     def play(self, story: Callable[..., T], *arguments: Any) -> Future[T]:
         """Have a story played with a member, as soon as one is free."""
         return self._pool.submit(self._played, story, arguments)
 
     def close(self) -> None:
-        """Wait for what is being played, then turn every device off."""
-        self._pool.shutdown(cancel_futures=True)
-        for device in self._made:
-            self._fleet.remove(device)
-
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        """Play nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _played(self, story: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         member = self._free.get()
@@ -121,15 +109,16 @@ class Crew:
         return done
 
     def _recruit(self, size: int) -> list[Member]:
-        specs = []
-        for number in (next(_numbers) for _ in range(size)):
-            specs.append(DeviceSpec(f"crew{number}", f"c0619c{number:06x}", SITE))
-        devices = self._fleet.add_all(specs)
-        self._made += devices
-        members = [Member(device, self._pair) for device in devices]
+        specs = [DeviceSpec(f"crew{n}", f"c0619c{n:06x}", SITE) for n in range(size)]
+        members = [Member(self, device) for device in self.fleet.add_all(specs)]
         with ThreadPoolExecutor(size) as pool:
             replies = list(pool.map(lambda m: ask(m.device, "apply", m.old), members))
         assert all(reply["state"] == "confirmed" for reply in replies), replies
-        for device in devices:
-            wait_until(lambda d=device: limited(d, LIMIT_W), "the limit to be kept", 90)
         return members
+
+
+def _upgrade(member: Member) -> float:
+    start_s = time.monotonic()
+    assert ask(member.device, "apply", member.new)["state"] == "confirmed"
+    member.has_brought()
+    return time.monotonic() - start_s

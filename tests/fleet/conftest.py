@@ -5,14 +5,13 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from crew import Crew
+from ahead import Ahead, Tale, is_ahead
 from deployment import Repository
 from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 from gx.namespaces import namespaces_permitted
 
 HERE = Path(__file__).parent
-CREW = 6
 
 MakeDevice = Callable[..., Device]
 
@@ -20,8 +19,14 @@ _numbers = count(1)  # a name is used once: what failed to start stays for a loo
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this directory, and skip each of them where no device can run."""
+    """Mark the tests of this directory, and skip each of them where no device can run.
+
+    Those of stories that are played ahead come last.
+    """
     ours = [item for item in items if HERE in item.path.parents]
+    if ours:
+        begin = items.index(ours[0])
+        items[begin : begin + len(ours)] = sorted(ours, key=is_ahead)
     for item in ours:
         item.add_marker(pytest.mark.fleet)
         # Real programs in real time: a machine that stalls is no fault of theirs. Twice is.
@@ -53,11 +58,28 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return Repository(tmp_path_factory.mktemp("repository") / "git")
 
 
-@pytest.fixture(scope="session")
-def crew(fleet: Fleet, repository: Repository) -> Iterator[Crew]:
-    """Devices with the agent for many stories at the same time."""
-    with Crew(fleet, repository, CREW) as crew:
-        yield crew
+@pytest.fixture(scope="session", autouse=True)
+def ahead(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ahead]:
+    """What is played in the background from now on; see `ahead`."""
+    ours = [item for item in request.session.items if HERE in item.path.parents]
+    ahead = Ahead(ours, tmp_path_factory.mktemp)
+    yield ahead
+    ahead.close_all()
+
+
+@pytest.fixture(scope="module")
+def story(request: pytest.FixtureRequest, ahead: Ahead) -> Iterator[object]:
+    """What came of the module's `play_ahead`."""
+    yield ahead.story(request.module)
+    ahead.close(request.module)
+
+
+@pytest.fixture
+def told(ahead: Ahead, tale: Tale) -> list[object]:
+    """What came of the test's tale, for each of its arguments."""
+    return ahead.told(tale)
 
 
 @pytest.fixture

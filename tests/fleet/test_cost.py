@@ -3,9 +3,10 @@
 import base64
 import os
 import zlib
+from typing import NamedTuple
 
-import pytest
-from deployment import Controller, pin
+from deployment import pin
+from gx.device import DeviceSpec
 from gx.proxy import Proxy
 from role import ROLE
 
@@ -14,33 +15,49 @@ VARIABLES = {"export_limiter_max_multiplus_output_w": 30000}
 BESIDE_BYTES = 10_000  # most of it is what SSH needs to connect
 
 
-@pytest.fixture
-def controller(fleet, repository, tmp_path):
-    return Controller(fleet, repository, tmp_path)
+class Run(NamedTuple):
+    """What came of a run of deploy.yml and what it cost."""
+
+    state: str
+    executions: int
+    connections: int
+    carried: int
 
 
-def test_converged_is_one_execution_and_no_write_an_upgrade_is_two(
-    controller, make_device, repository, capsys
-):
-    device = make_device(site=SITE, variables=VARIABLES)
-    first = controller.play("deploy", [device])
-    assert first.code == 0, first.text
+def play_ahead(stage):
+    """Install; run again and look for traces of it; upgrade."""
+    spec = DeviceSpec("cheap", "c0619a00bbbb", SITE, variables=VARIABLES)
+    device, controller = stage.fleet.add(spec), stage.controller()
 
+    def run(**variables):
+        with Proxy(stage.fleet.network, device.ssh_address) as proxy:
+            played = controller.play("deploy", [device], **variables, **proxy.variables())
+        assert played.code == 0, played.text
+        count = controller.count_executions()
+        return Run(*played.states.values(), count, proxy.connections, proxy.up + proxy.down)
+
+    run()
     before = traces(device)
-    again = controller.play("deploy", [device])
-    assert list(again.states.values()) == ["converged"], again.text
-    assert controller.count_executions() == 1
-    assert traces(device) == before
+    converged = run()
+    after = traces(device)
+    new = stage.repository.commit({})
+    return converged, before, after, run(**new), allowed_bytes(new)
 
-    new = repository.commit({})
-    with Proxy(controller.fleet.network, device.ssh_address) as proxy:
-        upgraded = controller.play("deploy", [device], **new, **proxy.variables())
-    assert list(upgraded.states.values()) == ["confirmed"], upgraded.text
-    assert (controller.count_executions(), proxy.connections) == (2, 1)
-    carried, allowed = proxy.up + proxy.down, allowed_bytes(new)
+
+def test_converged_device_costs_one_execution_and_no_write(story):
+    converged, before, after, _, _ = story
+
+    assert (converged.state, converged.executions, converged.connections) == ("converged", 1, 1)
+    assert after == before
+
+
+def test_upgrade_costs_two_executions_and_no_more_bytes_than_allowed(story, capsys):
+    _, _, _, upgraded, allowed = story
+
     with capsys.disabled():
-        print(f"\nan upgrade carries {carried} bytes, allowed are {allowed}")
-    assert carried <= allowed
+        print(f"\nan upgrade carries {upgraded.carried} bytes, allowed are {allowed}")
+    assert (upgraded.state, upgraded.executions, upgraded.connections) == ("confirmed", 2, 1)
+    assert upgraded.carried <= allowed
 
 
 def allowed_bytes(pinned):

@@ -6,9 +6,10 @@ upgrade works at its end.
 
 import held
 import pytest
-from asked import Asking, ask, wanted
+from ahead import Tale
+from asked import Asking, ask
 from crew import LIMIT_W
-from deployment import BASE, CRASHING
+from deployment import BASE
 from gx.waiting import wait_until
 
 SHORT = {"STABLE_S = 5": "STABLE_S = 2", "CRASHES = 4": "CRASHES = 1"}
@@ -16,33 +17,21 @@ BURDENED = "import os; os.getloadavg = lambda: [float(open('/run/sim/load').read
 HOME = f"/data/{BASE}"
 
 
-@pytest.fixture(scope="module")
-def stories(request, crew, repository):
-    """What becomes of each story that is asked for."""
-    asked = {item.callspec.params["story"] for item in request.session.items if _tells(item)}
-    crashing = wanted(repository.commit(CRASHING), max_multiplus_output_w=LIMIT_W)
-    return {story: crew.play(told, story, crashing) for story in asked}
-
-
-def _tells(item):
-    return item.module.__name__ == __name__ and "story" in item.callspec.params
-
-
-def told(member, story, crashing):
+def endure(member, story):
     """Play a story, then see that the cap was held and that an upgrade still works."""
     device = member.device
     cap = held.Cap(device)
-    story(member, crashing)
+    story(member)
 
     completed = ask(device, "apply", member.new, tweaks=SHORT)
     assert completed["state"] == "confirmed", completed
     assert held.whole(device, member.both) is member.new
     held.runs_one(device, [member.new])
     held.tidy(device)
-    assert cap.held(LIMIT_W)
+    return cap.held(LIMIT_W)
 
 
-def flash_runs_full(member, _crashing):
+def flash_runs_full(member):
     """Nothing can be written any more: the agent comes back after a crash and after a boot."""
     device = member.device
     fill(device)
@@ -57,7 +46,7 @@ def flash_runs_full(member, _crashing):
     (device.data / "fill").unlink()
 
 
-def flash_turns_read_only(member, _crashing):
+def flash_turns_read_only(member):
     """As a kernel does after errors: the agent goes on, nothing is half done."""
     device = member.device
     device.run("mount -o remount,abort /data")
@@ -72,7 +61,7 @@ def flash_turns_read_only(member, _crashing):
     held.runs_one(device, [member.old])
 
 
-def load_stays_high(member, _crashing):
+def load_stays_high(member):
     """It waits for the load to go down, and then refuses."""
     device = member.device
     burden(device, 9.0)
@@ -83,7 +72,7 @@ def load_stays_high(member, _crashing):
     assert held.whole(device, member.both) is member.old
 
 
-def load_goes_down(member, _crashing):
+def load_goes_down(member):
     """It waits for the load to go down, and then goes on."""
     device = member.device
     burden(device, 9.0)
@@ -96,7 +85,7 @@ def load_goes_down(member, _crashing):
     assert asking.reply()["state"] == "confirmed"
 
 
-def look_at_the_lock(member, _crashing):
+def look_at_the_lock(member):
     """Whoever only looks whether the lock is held keeps no activation from starting."""
     device = member.device
     look = "import fcntl, time; f = open('%s/lock'); fcntl.flock(f, 1); time.sleep(0.2)" % HOME
@@ -104,20 +93,6 @@ def look_at_the_lock(member, _crashing):
         device.run(f'python3 -c "{look}" >/dev/null 2>&1 &')
         reply = ask(device, "apply", member.old, tweaks=SHORT)
         assert reply["state"] == "confirmed", reply
-
-
-STORIES = (
-    flash_runs_full,
-    flash_turns_read_only,
-    load_stays_high,
-    load_goes_down,
-    look_at_the_lock,
-)
-
-
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__.replace("_", " "))
-def test_it_gets_through_with_the_cap_held(stories, story):
-    stories[story].result()
 
 
 def fill(device):
@@ -141,3 +116,25 @@ def burden(device, load):
 def busy(site):
     """Return the same, refused by a device with a load above 4."""
     return site._replace(settings={**site.settings, "max_load": 4})
+
+
+STORIES = (
+    flash_runs_full,
+    flash_turns_read_only,
+    load_stays_high,
+    load_goes_down,
+    look_at_the_lock,
+)
+
+
+@pytest.mark.parametrize(
+    "tale",
+    [
+        pytest.param(Tale(endure, ((story,),)), id=story.__name__.replace("_", " "))
+        for story in STORIES
+    ],
+)
+def test_it_gets_through_with_the_cap_held(told):
+    (samples,) = told
+
+    assert samples > 0

@@ -5,55 +5,38 @@ The moments are spread over 0 to 1.1 of what an upgrade takes, so that some end 
 
 import random
 import threading
-import time
 from collections import Counter
 
 import held
 import pytest
+from ahead import Tale
 from asked import Asking, ask, plugin
 from crew import LIMIT_W
+from gx.waiting import wait_until
 
-SEED = 20
 BEYOND = 1.1
+SHORT = {"STABLE_S = 5": "STABLE_S = 2"}
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(300, marks=pytest.mark.slow)])
-def test_killed_or_cut_at_any_moment_it_has_the_old_or_the_new_release(crew, capsys, count):
-    length_s = crew.play(undisturbed).result()
-    draw = random.Random(SEED)  # noqa: S311 - not for secrets
-    moments = [draw.uniform(0, BEYOND * length_s) for _ in range(count)]
-
-    ends = [
-        crew.play(end_of, moment_s, (kill, cut)[number % 2])
-        for number, moment_s in enumerate(moments)
-    ]
-    counts = Counter(end.result() for end in ends)
-
-    with capsys.disabled():
-        told = ", ".join(f"{word} {number}" for word, number in sorted(counts.items()))
-        print(f"\n{count} in an upgrade of {length_s:.1f} s: {told}")
-    assert {"killed, old", "cut, old", "too late, new"} <= set(counts)
+def moments(count):
+    """Return so many moments, as parts of an upgrade, and what happens then."""
+    draw = random.Random(count)
+    return tuple((draw.uniform(0, BEYOND), (kill, cut)[number % 2]) for number in range(count))
 
 
-def undisturbed(member):
-    """Return how long an upgrade takes."""
-    start = time.monotonic()
-    assert ask(member.device, "apply", member.new)["state"] == "confirmed"
-    return time.monotonic() - start
-
-
-def end_of(member, moment_s, disturb):
+def end_of(member, moment, disturb):
     """Disturb an upgrade at its moment; see that it ends well, and say how."""
     device = member.device
     cap = held.Cap(device)
     asking = Asking(device, "apply", member.new)
-    threading.Event().wait(moment_s)  # nothing is waited for: the moment is what is tested
+    # Nothing is waited for here: the moment is what is tested.
+    threading.Event().wait(moment * member.crew.upgrade_s)
     word = "too late" if asking.ended else disturb(device)
     asking.reply()
 
     held.runs_one(device, member.both)
     end = "old" if held.whole(device, member.both) is member.old else "new"
-    completed = ask(device, "apply", member.new, tweaks={"STABLE_S = 5": "STABLE_S = 2"})
+    completed = ask(device, "apply", member.new, tweaks=SHORT)
 
     assert completed["state"] == "confirmed", completed
     assert held.whole(device, member.both) is member.new
@@ -64,10 +47,15 @@ def end_of(member, moment_s, disturb):
 
 
 def kill(device):
-    """Kill every process of the device program."""
+    """Kill every process of the device program, also one that is just being made."""
     program = plugin.BOOTSTRAP.encode()
-    running = [pid for pid, words in held.processes(device) if program in words]
-    device.run(f"kill -9 {' '.join(running)}", check=False)
+
+    def gone():
+        running = [pid for pid, words in held.processes(device) if program in words]
+        device.run(f"kill -9 {' '.join(running)}", check=False)
+        return not running
+
+    wait_until(gone, "the device program to be gone")
     return "killed"
 
 
@@ -76,3 +64,19 @@ def cut(device):
     device.power_cut()
     device.start()
     return "cut"
+
+
+@pytest.mark.parametrize(
+    "tale",
+    [
+        pytest.param(Tale(end_of, moments(20)), id="20"),
+        pytest.param(Tale(end_of, moments(300)), id="300", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_or_cut_at_any_moment_it_has_the_old_or_the_new_release(told, capsys):
+    counts = Counter(told)
+
+    with capsys.disabled():
+        words = ", ".join(f"{word} {number}" for word, number in sorted(counts.items()))
+        print(f"\n{len(told)} moments of an upgrade: {words}")
+    assert {word.partition(",")[0] for word in counts} >= {"cut", "killed"}

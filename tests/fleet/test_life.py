@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import held
 import pytest
 from asked import wanted
-from deployment import BASE, Controller, tree
+from deployment import BASE, tree
 from gx.device import DeviceSpec
 from gx.waiting import wait_until
 
@@ -53,101 +53,73 @@ UPDATED = "no rc.local"
 
 
 class Lives:
-    """The devices by name, what was on them at first, and what the roll-out came to."""
+    """The devices by name, what was on them at first, and what became of them.
 
-    def __init__(self, fleet, controller):
-        self.controller = controller
+    `deployed` is the roll-out, `caps` watch the limit through the boot after it, and `checked` is
+    what check.yml found after the boot.
+    """
+
+    def __init__(self, stage):
+        self.controller = stage.controller()
         specs = [_spec(number, name) for number, name in enumerate(LIVES)]
-        self.devices = dict(zip(LIVES, fleet.add_all(specs), strict=True))
+        self.devices = dict(zip(LIVES, stage.fleet.add_all(specs), strict=True))
         self.all_at_once(_prepare)
         self.found = self.all_at_once(lambda _, device: tree(device))
-        self.deployed = controller.play(
-            "deploy",
-            self.devices.values(),
-            export_limiter_waves=["100%"],
-            export_limiter_max_failures=99,
-        )
+        self.caps = {}
+        self.deployed = self.checked = None
 
     def row(self, name):
         """Return what the roll-out reports of a device."""
         return self.deployed.rows[self.devices[name].spec.name]
 
-    def running(self):
-        """Return the devices, by name, that have an agent after a boot."""
-        return [(name, self.devices[name]) for name in AT_BOOT]
-
     def all_at_once(self, story, names=tuple(LIVES)):
         """Play a story of name and device with some of them; return what came of each."""
         with ThreadPoolExecutor(4) as pool:
-            return dict(
-                zip(names, pool.map(lambda n: story(n, self.devices[n]), names), strict=True)
-            )
+            played = pool.map(lambda name: story(name, self.devices[name]), names)
+            return dict(zip(names, played, strict=True))
 
 
-@pytest.fixture(scope="module")
-def lives(fleet, repository, tmp_path_factory):
-    """The devices, deployed to as far as that goes."""
-    controller = Controller(fleet, repository, tmp_path_factory.mktemp("lives"))
-    lives = Lives(fleet, controller)
-    yield lives
-    for device in lives.devices.values():
-        fleet.remove(device)
-
-
-@pytest.fixture(scope="module")
-def rebooted(lives):
-    """The same, after a boot; one of them with other firmware and another Python."""
-
-    def reboot(name, device):
-        wait_until(lambda: held.limited(device, LIMIT_W), "the limit to be kept", 90)
-        cap = held.Cap(device)
-        if name == UPDATED:
-            device.firmware_update("v3.70", "py312-v370")
-        else:
-            device.reboot()
-        return cap
-
-    lives.caps = lives.all_at_once(reboot, DEPLOYED)
+def play_ahead(stage):
+    """Deploy as far as that goes; boot, one of them with other firmware; check."""
+    lives = Lives(stage)
+    every = {"export_limiter_waves": ["100%"], "export_limiter_max_failures": 99}
+    lives.deployed = lives.controller.play("deploy", lives.devices.values(), **every)
+    lives.caps = lives.all_at_once(_boot, DEPLOYED)
+    for name in AT_BOOT:
+        device = lives.devices[name]
+        wait_until(lambda device=device: held.said(device).get("enforceable"), "the agent", 60)
+    lives.checked = lives.controller.play("check", lives.devices.values())
     return lives
 
 
-@pytest.fixture(scope="module")
-def checked(rebooted):
-    """The same, as check.yml finds them once their agents run."""
-    for _, device in rebooted.running():
-        wait_until(lambda device=device: held.census(device) == (1, 1), "the agent", held.UP_S)
-    rebooted.found_by_check = rebooted.controller.play("check", rebooted.devices.values())
-    return rebooted
-
-
 @pytest.mark.parametrize("name", DEPLOYED)
-def test_it_is_deployed_whatever_image_it_has(lives, name):
-    assert lives.row(name)["state"] == "confirmed", lives.row(name)
+def test_it_is_deployed_whatever_image_it_has(story, name):
+    assert story.row(name)["state"] == "confirmed", story.row(name)
 
 
 @pytest.mark.parametrize("name", REFUSING)
-def test_no_room_is_refused_and_nothing_is_left(lives, name):
-    device = lives.devices[name]
+def test_no_room_is_refused_and_nothing_is_left(story, name):
+    device = story.devices[name]
 
-    assert lives.row(name)["state"] == "failed"
-    assert REFUSING[name] in lives.row(name)["reason"]
-    left = {path for path in tree(device) if path not in lives.found[name]}
+    assert story.row(name)["state"] == "failed"
+    assert REFUSING[name] in story.row(name)["reason"]
+    left = {path for path in tree(device) if path not in story.found[name]}
     assert left <= {BASE, f"{BASE}/releases", f"{BASE}/lock"}
     assert held.census(device) == (0, 0)
 
 
 @pytest.mark.parametrize("name", AT_BOOT)
-def test_boot_starts_one_agent_and_the_cap_is_held(rebooted, name):
-    device = rebooted.devices[name]
-    here = wanted(rebooted.controller.repository.whole, max_multiplus_output_w=LIMIT_W)
+def test_boot_starts_one_agent_and_the_cap_is_held(story, name):
+    device = story.devices[name]
+    here = wanted(story.controller.repository.whole, max_multiplus_output_w=LIMIT_W)
 
     held.runs_one(device, [here])
-    assert rebooted.caps[name].held(LIMIT_W)
+    assert story.caps[name].held(LIMIT_W)
 
 
 @pytest.mark.parametrize("name", ["other mods", "exit 0", "not executable"])
-def test_other_mods_start_as_before_and_keep_every_byte(rebooted, name):
-    device = rebooted.devices[name]
+def test_other_mods_start_as_before_and_keep_every_byte(story, name):
+    device = story.devices[name]
     before = LIVES[name]["rc_local"]
 
     assert (device.data / "rc.local").read_text() == SHEBANG + OURS + before[len(SHEBANG) :]
@@ -155,24 +127,24 @@ def test_other_mods_start_as_before_and_keep_every_byte(rebooted, name):
     assert (device.root / "run/other-mod").exists()
 
 
-def test_what_support_disabled_is_reported_and_never_undone(checked):
-    device = checked.devices["disabled"]
+def test_what_support_disabled_is_reported_and_never_undone(story):
+    device = story.devices["disabled"]
 
-    for row in (checked.row("disabled"), checked.found_by_check.rows[device.spec.name]):
+    for row in (story.row("disabled"), story.checked.rows[device.spec.name]):
         assert "rc.local.disabled: a user or Victron's support disabled it" in row["reason"]
     assert not (device.data / "rc.local").exists()
     assert (device.data / "rc.local.disabled").read_text() == SHEBANG + OTHERS
     assert held.census(device) == (0, 0)
 
 
-def test_every_device_is_as_wanted_after_the_boot(checked):
-    states = {name: checked.found_by_check.states[d.spec.name] for name, d in checked.running()}
+def test_every_device_is_as_wanted_after_the_boot(story):
+    states = {name: story.checked.states[story.devices[name].spec.name] for name in AT_BOOT}
 
-    assert states == dict.fromkeys(AT_BOOT, "as wanted"), checked.found_by_check.text
+    assert states == dict.fromkeys(AT_BOOT, "as wanted"), story.checked.text
 
 
-def test_other_firmware_has_another_python(rebooted):
-    device = rebooted.devices[UPDATED]
+def test_other_firmware_has_another_python(story):
+    device = story.devices[UPDATED]
 
     assert device.run("head -n 1 /opt/victronenergy/version").stdout == "v3.70\n"
     assert device.run("python3 -c 'import dataclasses'").returncode == 0
@@ -202,6 +174,16 @@ def _prepare(name, device):
         fill(device, life["left_kb"])
     if "read_only" in life:
         device.run("mount -o remount,ro /data")
+
+
+def _boot(name, device):
+    wait_until(lambda: held.limited(device, LIMIT_W), "the limit to be kept", 90)
+    cap = held.Cap(device)
+    if name == UPDATED:
+        device.firmware_update("v3.70", "py312-v370")
+    else:
+        device.reboot()
+    return cap
 
 
 def fill(device, left_kb):

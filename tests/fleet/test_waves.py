@@ -12,8 +12,6 @@ from gx.device import Device, DeviceSpec
 from gx.waiting import wait_until
 from role import REPOSITORY
 
-pytestmark = pytest.mark.slow  # minutes: `make test-all`
-
 LIMIT_W = 30000
 OTHER_ID = "c0619affffff"
 SITE = {"vebus": [{"name": "ttyS4", "phases": 3, "units": 3}], "load_w": 34000}
@@ -90,8 +88,7 @@ class Story:
         return run
 
 
-@pytest.fixture(scope="module")
-def story(fleet, repository, tmp_path_factory):
+def play_ahead(stage):
     """Install; be refused; upgrade until it stops; go on with the rest; do the rest of that."""
     specs = [
         DeviceSpec(
@@ -103,20 +100,8 @@ def story(fleet, repository, tmp_path_factory):
         )
         for number, name in enumerate(NAMES)
     ]
-    devices = dict(zip(NAMES, fleet.add_all(specs), strict=True))
-    controller = Controller(fleet, repository, tmp_path_factory.mktemp("waves"))
-    story = Story(controller, devices)
-    try:
-        tell(story, repository)
-        yield story
-    finally:
-        for device in devices.values():
-            fleet.remove(device)
-
-
-def tell(story, repository):
-    """Play the five runs."""
-    devices, network = story.devices, story.controller.fleet.network
+    devices = dict(zip(NAMES, stage.fleet.add_all(specs), strict=True))
+    story, network = Story(stage.controller(), devices), stage.fleet.network
     network.set_link(devices["late"].host, up=False)
     story.run("install", waves=["100%"])
     story.run("refuse", waves=["100%"], max_offline=0)
@@ -128,7 +113,7 @@ def tell(story, repository):
         story.caps[name] = held.Cap(devices[name])
 
     run = (REPOSITORY / "agent/run").read_text().removeprefix("#!/bin/sh\n")
-    moody = {k[15:]: v for k, v in repository.commit({"run": MOODS + run}).items()}
+    moody = {k[15:]: v for k, v in stage.repository.commit({"run": MOODS + run}).items()}
     for name in ("crash", "hang", "blind"):
         (devices[name].data / "mood").write_text(name)
     for name, script in MEDDLING.items():
@@ -147,6 +132,7 @@ def tell(story, repository):
     identity = devices["other portal id"].data / "venus/unique-id"
     identity.write_text(devices["other portal id"].spec.portal_id)
     story.run("finish", waves=["100%"], **upgrade)
+    return story
 
 
 def test_one_offline_device_stops_nobody(story):
