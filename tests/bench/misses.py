@@ -8,15 +8,11 @@ REASONS = {
     "export limit, P6, gain 1.03": "What the limit allows here is just the floor of 1000 W "
     "(min_output_limit_w), and this inverter delivers 3 % more than asked: 30 W too much for good. "
     "With a floor of 0, P6/0, the bar is met.",
-    "export limit, P7 (noise): time above": "The cap rises to what the last reading allows; where "
-    "its noise was low, the next ones show too much.",
     "export limit: beaten": "The cap stops early on its way down: while the output moves, figures "
     "a second apart leave a kilowatt of doubt, and the doubt is decided for the higher cap.",
-    "faults: the cap rose": "P9d: a frozen inverter figure above the cap is taken for "
-    "disobedience, the control point is given up and its override lapses. P10b: a control point "
-    "in RAM is all that an export limit has; without its agent it lapses 150 s after the last "
-    "write, and the setting on flash can't follow a load. Supervision starts the agent again "
-    "within seconds.",
+    "faults: the cap rose": "P10b: a control point in RAM is all that an export limit has; "
+    "without its agent it lapses 150 s after the last write, and the setting on flash can't "
+    "follow a load. Supervision starts the agent again within seconds.",
     "latency": "A tick begins when the scheduler lets it: on a busy machine that is some "
     "milliseconds after its time, which is more than a round trip.",
     "CPU": "Each tick writes the status file and signals the changed values; a listener does "
