@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -143,6 +144,12 @@ class Controller:
         told = json.loads(self.report.read_text()) if self.report.exists() else []
         rows = told["devices"] if isinstance(told, dict) else told
         return Played(playing.returncode, text, {row["host"]: row for row in rows})
+
+    @staticmethod
+    def kill(playing: subprocess.Popen[str]) -> None:
+        """Kill a playbook that was started, with all that it has started."""
+        os.killpg(playing.pid, signal.SIGKILL)
+        playing.communicate()
 
     def before(self, device: Device, nth: int, script: str) -> None:
         """Have a script run once, by the controller before the nth execution on a device."""

@@ -1,6 +1,5 @@
 """The playbooks with real Ansible and OpenSSH against simulated devices."""
 
-import threading
 from pathlib import Path
 
 import deployment
@@ -148,13 +147,12 @@ def test_first_installation_that_fails_leaves_nothing_running(controller, device
 def test_power_cut_while_undecided_goes_back_at_boot(controller, deployed, repository):
     good, silent = current(deployed), repository.commit(SILENT)
     pending = deployed.data / BASE / "pending"
-    deploy = threading.Thread(target=controller.play, args=("deploy", [deployed]), kwargs=silent)
-    deploy.start()
+    playing = controller.start("deploy", [deployed], **silent)
     wait_until(lambda: pending.exists() and current(deployed) != good, "the switch", 30)
 
     deployed.power_cut()
     deployed.start()
-    deploy.join()
+    controller.kill(playing)
 
     wait_until(lambda: agents(deployed) == 1, "the agent", 20)
     assert current(deployed) == good

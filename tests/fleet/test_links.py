@@ -3,8 +3,6 @@
 The stories are told at the same time, each with devices and a controller of its own.
 """
 
-import os
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -93,8 +91,7 @@ def killed_in_a_wave(scene, wave):
     pending = tried.data / BASE / "pending"
     wait_until(lambda: pending.exists() or playing.poll() is not None, "the wave", 90)
     assert pending.exists(), playing.communicate()[0]
-    os.killpg(playing.pid, signal.SIGKILL)
-    playing.communicate()
+    scene.controller.kill(playing)
 
     wait_until(lambda: not pending.exists(), "the device to decide alone", 60)
     assert current(tried) == scene.release().ident
