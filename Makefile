@@ -10,7 +10,7 @@ unexport $(filter ANSIBLE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME VIRTUAL_ENV LAN
 export LC_ALL := C.UTF-8
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo picture test test-all bench guard lint format pin fleet-up fleet-down lock setup clean
+.PHONY: help demo picture test test-all bench bench-fleet guard lint format pin fleet-up fleet-down lock setup clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ test-all: ## All tests
 
 bench: setup ## Measure control quality and cost beside others, into build/bench (minutes)
 	@PYTHONPATH=tests:agent $(PYTHON) -m bench
+
+bench-fleet: setup ## Upgrade over 300 ms and 1 Mbit/s, ours beside stock modules (minutes)
+	@PYTHONPATH=tests:agent $(PYTHON) -m link
 
 guard: setup ## Record the law's figures anew, for review
 	@PYTHONPATH=tests:agent $(PYTHON) -m bench.guard
