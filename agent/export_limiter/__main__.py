@@ -135,6 +135,7 @@ def _run(options: argparse.Namespace) -> int:
     from export_limiter.recording import Recording
     from export_limiter.release import Release
     from export_limiter.service import Service
+    from export_limiter.status import Telling
 
     config = _read_config(options.config)
     status_file = StatusFile(options.runtime_dir)
@@ -150,11 +151,13 @@ def _run(options: argparse.Namespace) -> int:
 
     recording = Recording(config, options.runtime_dir, options.state_dir, time.monotonic())
     notices = Notices()
+    telling = Telling()
 
     def publish(status: Any) -> None:
-        published.show(status)
-        status_file.write(status)
         now = time.monotonic()
+        if telling.due(status, now):
+            published.show(status)
+            status_file.write(status)
         recording.note(status, now, time.time())
         notice = notices.due(status, now)
         if notice:
@@ -213,7 +216,7 @@ def _discover(options: argparse.Namespace) -> int:
 
 def _release(options: argparse.Namespace) -> int:
     from export_limiter import victron
-    from export_limiter.bus import Bus, connect, is_owned
+    from export_limiter.bus import Bus, connect
     from export_limiter.inverters import Site
     from export_limiter.loop import Loop
     from export_limiter.release import Release
@@ -221,7 +224,7 @@ def _release(options: argparse.Namespace) -> int:
     config = _read_config(options.config)
     loop = Loop()
     connection = connect(options.bus)
-    if is_owned(connection, victron.OWN_SERVICE):
+    if connection.name_has_owner(victron.OWN_SERVICE):
         print("the agent is running: stop it first", file=sys.stderr)
         return 1
     site = Site()

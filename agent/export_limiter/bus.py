@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 import dbus
 import dbus.lowlevel
 
 from export_limiter import victron
 from export_limiter.calls import Calls
-from export_limiter.values import unwrap, wrap
+from export_limiter.values import changes_in, wrap
 
 log = logging.getLogger(__name__)
 
 DAEMON = "org.freedesktop.DBus"
 DAEMON_PATH = "/org/freedesktop/DBus"
+LOCAL = "org.freedesktop.DBus.Local"  # what libdbus itself tells of the connection
 SCAN_TIMEOUT_S = 5.0
 
 
@@ -171,6 +172,7 @@ class Bus:
         """Ask for paths one by one; a service is shown to the listener once all have answered."""
         owner = self._owners[name]
         waiting = len(paths)
+        silent: List[str] = []
 
         def scanned(path: str, value: Any, error: Optional[str]) -> None:
             nonlocal waiting
@@ -179,15 +181,32 @@ class Bus:
             waiting -= 1
             if error is not None:
                 self._absent.setdefault(name, set()).add(path)
+                if error in victron.NO_ANSWER:
+                    silent.append(path)
             elif path not in self._known[name]:  # what a signal said is newer
                 self._on_values(owner, {path: value})
             if not waiting and not self._scanned[name]:
                 self._scanned[name] = True
                 self._listener.appeared(name)
                 self._listener.learned(name, self._known[name])
+            if not waiting and silent:
+                self._scan_once_it_answers(name, owner, silent)
 
         for path in paths:
             self._calls.get(name, path, SCAN_TIMEOUT_S, functools.partial(scanned, path))
+
+    def _scan_once_it_answers(self, name: str, owner: str, paths: Sequence[str]) -> None:
+        """A peer that hangs is asked for one value at a time, so that nothing piles up there."""
+
+        def answered(_value: Any, error: Optional[str]) -> None:
+            if self._owners.get(name) != owner:
+                return
+            if error in victron.NO_ANSWER:
+                self._scan_once_it_answers(name, owner, paths)
+            else:
+                self._scan(name, paths)
+
+        self._calls.get(name, paths[0], SCAN_TIMEOUT_S, answered)
 
     def _watched(self, name: str) -> bool:
         return victron.service_class(name) in victron.WATCHED
@@ -200,17 +219,10 @@ class Bus:
             name, _, owner = message.get_args_list()
             if self._watched(name):
                 self._on_owner(str(name), str(owner))
-        elif member == "ItemsChanged" and message.get_interface() == victron.BUS_ITEM:
-            items = message.get_args_list()[0]
-            changed = {
-                str(path): unwrap(item["Value"]) for path, item in items.items() if "Value" in item
-            }
-            self._on_values(message.get_sender(), changed)
-        elif member == "PropertiesChanged" and message.get_interface() == victron.BUS_ITEM:
-            properties = message.get_args_list()[0]
-            if "Value" in properties:
-                value = unwrap(properties["Value"])
-                self._on_values(message.get_sender(), {str(message.get_path()): value})
+        elif message.get_interface() == victron.BUS_ITEM:
+            self._on_values(message.get_sender(), changes_in(message))
+        elif member == "Disconnected" and message.get_interface() == LOCAL:
+            log.error("the bus is gone")  # libdbus now ends the process; supervision restarts it
         return int(dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED)
 
     def _on_values(self, sender: str, values: Dict[str, Any]) -> None:
@@ -236,8 +248,3 @@ def connect(bus: str) -> Any:
     except dbus.exceptions.DBusException as error:
         text = error.get_dbus_message()
         raise ConnectionError("the %s bus can't be reached: %s" % (bus, text)) from None
-
-
-def is_owned(connection: Any, name: str) -> bool:
-    """Whether somebody owns ``name`` now."""
-    return bool(connection.name_has_owner(name))

@@ -20,6 +20,8 @@ class Inverter(NamedTuple):
     main: bool
     phase_count: Optional[int]
     nominal_w: Optional[float]
+    input_a: Optional[float]
+    input_limit_a: Optional[float]
 
 
 class Site:
@@ -91,6 +93,8 @@ class Site:
                 name == main,
                 self.value(name, victron.PHASE_COUNT),
                 self.power(name, victron.NOMINAL_POWER),
+                self._input_a(name),
+                sane(self.value(name, victron.IN_CURRENT_LIMIT)),
             )
             for name in self.names(victron.VEBUS)
         ]
@@ -118,10 +122,15 @@ class Site:
         if self.value(name, victron.STATE) == victron.STATE_ASSISTING:
             return True
         limit_a = sane(self.value(name, victron.IN_CURRENT_LIMIT))
-        currents_a = [sane(self.value(name, victron.in_current(p))) for p in victron.PHASES]
+        current_a = self._input_a(name)
         if not limit_a or (self.power(name, victron.IN_POWER) or 0.0) <= 0:
             return False
-        return any(a is not None and a >= limit_a - AT_CURRENT_LIMIT_A for a in currents_a)
+        return current_a is not None and current_a >= limit_a - AT_CURRENT_LIMIT_A
+
+    def _input_a(self, name: str) -> Optional[float]:
+        """The current of the AC input's busiest phase, A."""
+        currents_a = [sane(self.value(name, victron.in_current(p))) for p in victron.PHASES]
+        return max((a for a in currents_a if a is not None), default=None)
 
     def meter(self) -> Optional[str]:
         """The grid meter. Once seen, its loss is lost data, never another way of measuring."""

@@ -176,7 +176,11 @@ def _ess_obstacle(site: Site) -> Optional[_Obstacle]:
         return _Obstacle("ESS is not running: no hub4 service")
     mode = site.single(victron.SETTINGS, victron.SETTING_HUB4_MODE)
     if mode is None:
-        return _Obstacle("the ESS mode can't be read", readable=False)
+        never = any(
+            not site.knows(n, victron.SETTING_HUB4_MODE) for n in site.names(victron.SETTINGS)
+        )
+        why = "ESS never ran here, it has no settings" if never else "the ESS mode can't be read"
+        return _Obstacle(why, readable=False)
     if mode == victron.HUB4_MODE_EXTERNAL:
         return _Obstacle("ESS is under external control (Hub4Mode 3)")
     if mode not in victron.HUB4_MODES_ENFORCING:

@@ -9,13 +9,18 @@ from export_limiter.inverters import Site
 from export_limiter.methods import Verdict
 from export_limiter.status import others
 
+NEAR_SHARE = 0.9  # of an input's current limit
+OWN = ("applied_w", "setting_w", "override_w")  # of others, where our own cap stands as well
+
 
 def status_screen(status: Dict[str, Any], age_s: float) -> str:
     """The running agent's status on one screen; ``age_s`` is how old it is."""
-    limits, other, counters = status["limits"], status["others"], status["counters"]
+    limits, counters = status["limits"], status["counters"]
+    since_s = age_s + status["updated_at"] - status["state_since"]
     lines = [
         "%s: %s" % (status["state"], status["reason"]),
-        "  as of            %.0f s ago, version %s" % (age_s, status["version"]),
+        "  for              %s, as of %.0f s ago, version %s"
+        % (_duration(since_s), age_s, status["version"]),
         "  inverter output  %s   limit %s"
         % (_w(status["inverter_output_w"]), _w(limits["max_multiplus_output_w"])),
         "  grid export      %s   limit %s"
@@ -26,7 +31,7 @@ def status_screen(status: Dict[str, Any], age_s: float) -> str:
         % (status["method"] or "none", status["control_point"] or "-"),
     ]
     lines += ["  %-16s %s" % (i["service"], _inverter(i)) for i in status["inverters"]]
-    lines += ["  others           %s" % text for text in _others(other)]
+    lines += ["  others           %s" % text for text in _others(status["others"], status)]
     lines += ["  warning          %s" % text for text in status["warnings"]]
     if status["last_refusal"]:
         lines.append("  refused          %s" % status["last_refusal"])
@@ -82,15 +87,25 @@ def _inverter(inverter: Dict[str, Any]) -> str:
     if not inverter["connected"]:
         return "no unit connected"
     phases = inverter["phase_count"]
-    return "%s, %s, nominal %s%s" % (
+    return "%s, %s, nominal %s%s%s" % (
         inverter["product"] or "unknown product",
         "phases unknown" if phases is None else "%d phase%s" % (phases, "s" * (phases != 1)),
         _w(inverter["nominal_w"]),
         "" if inverter["main"] else ", not controlled by ESS",
+        _input(inverter["input_a"], inverter["input_limit_a"]),
     )
 
 
-def _others(other: Dict[str, Any]) -> List[str]:
+def _input(current_a: Optional[float], limit_a: Optional[float]) -> str:
+    """An input at its limit makes the inverter assist, whatever the cap says."""
+    if current_a is None or not limit_a or current_a < NEAR_SHARE * limit_a:
+        return ""
+    return ", AC input at %.1f A of its %g A limit" % (current_a, limit_a)
+
+
+def _others(other: Dict[str, Any], status: Optional[Dict[str, Any]] = None) -> List[str]:
+    """What else limits; of a running agent, without what is only its own cap and backstop."""
+    own_w = [] if status is None else [status["cap_w"], status["limits"]["max_multiplus_output_w"]]
     named = (
         ("in force", "applied_w", _w),
         ("GUI setting", "setting_w", _w),
@@ -100,8 +115,17 @@ def _others(other: Dict[str, Any]) -> List[str]:
         ("grid export limit", "export_limit_a", lambda a: "%g A per phase" % a),
     )
     return [
-        "%s %s" % (text, show(other[key])) for text, key, show in named if other[key] is not None
+        "%s %s" % (text, show(other[key]))
+        for text, key, show in named
+        if other[key] is not None and not (key in OWN and other[key] in own_w)
     ]
+
+
+def _duration(seconds: float) -> str:
+    for unit, size_s in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size_s:
+            return "%.0f %s" % (seconds / size_s, unit)
+    return "%.0f s" % seconds
 
 
 def _w(power_w: Optional[float]) -> str:

@@ -68,7 +68,7 @@ class Service:
         self._verdict: Optional[Verdict] = None
         self._polling = self._stopped = False
         self._ticks = 0
-        self._rescanned_at = self._started_at = clock()
+        self._rescanned_at = self._started_at = self._state_since = clock()
         self._sayings = Sayings()
         self._judgement = Judgement(STARTING, "", False, None, False)
 
@@ -119,8 +119,7 @@ class Service:
     def stop(self) -> None:
         """Say that we go; the cap stays, an upgrade must not open the limit."""
         self._stopped = True
-        judgement = Judgement(STOPPING, "asked to stop", False, self._limiter.cap_w, False)
-        self._tell(judgement)
+        self._tell(Judgement(STOPPING, "asked to stop", False, self._limiter.cap_w, False))
 
     def _polled(self, readings: Readings) -> None:
         self._polling = False
@@ -141,10 +140,9 @@ class Service:
             self._effect.pause()
         elif not self._config.dry_run:
             self._watch_effect(verdict, now)
-        waited_s = now - self._started_at
-        dry_run = self._config.dry_run
+        confirmed, dry_run = self._effect.confirmed, self._config.dry_run
         held_lower = "" if self.writer.busy else held_lower_by(self.site, self._effect, now)
-        confirmed = self._effect.confirmed
+        waited_s = now - self._started_at
         self._tell(
             judge(decision, verdict, self._limiter.cap_w, confirmed, held_lower, waited_s, dry_run)
         )
@@ -190,10 +188,9 @@ class Service:
         self.writer.put(cap_w, now, self._wrote)
         if point.method == "ess_override" and self._effect.confirmed and not self._config.dry_run:
             self._backstop.arm(self._limiter.cap_w, now)
-        in_force_w = self._limiter.cap_w
         if not point.stored or self.writer.busy or self.writer.writes_left(now):
             return decision
-        if in_force_w is None or cap_w < in_force_w:
+        if self._limiter.cap_w is None or cap_w < self._limiter.cap_w:
             reason = "all %d stored writes of a day are used" % self._config.stored_writes_per_day
             return decision._replace(state=NOT_ENFORCEABLE, reason=reason)
         return decision
@@ -214,7 +211,7 @@ class Service:
         cap_w, output_w = self._limiter.cap_w, self._measurement.controlled_w
         if cap_w is None or output_w is None or "output" in self._measurement.frozen:
             return
-        ess = verdict.method in ("ess_override", "ess_setting")
+        ess = verdict.method.startswith("ess_")
         shown_w = methods.applied_w(self.site) if ess else self.writer.present_w()
         fault = self._effect.fault(cap_w, shown_w, output_w, self._measurement.assisting, now)
         if fault:
@@ -227,13 +224,15 @@ class Service:
     # The verdict on ourselves
 
     def _tell(self, judgement: Judgement) -> None:
+        now = self._clock()
+        if judgement.state != self._judgement.state:
+            self._state_since = now
         self._judgement = judgement
-        line = self._sayings.line(judgement, self._clock())
+        line = self._sayings.line(judgement, now)
         if line:
             log.info("%s", line)
         counters = {"ticks": self._ticks, "failsafe_entries": self._limiter.failsafe_entries}
-        hunting, unwritten = self._limiter.hunting, self._found.warning
-        warnings = status.warnings_of(self._config, self.site, hunting, unwritten)
+        warned = self._limiter.hunting, self._found.warning
         self._publish(
             status.build(
                 self._identity,
@@ -244,7 +243,8 @@ class Service:
                 self.site,
                 self.writer,
                 counters,
-                warnings,
+                status.warnings_of(self._config, self.site, *warned),
                 self._wall_clock(),
+                now - self._state_since,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from export_limiter import methods, victron
@@ -13,6 +14,19 @@ from export_limiter.measuring import Measuring
 from export_limiter.methods import ControlPoint, Verdict
 from export_limiter.writes import Writer
 
+TELL_S = 5.0
+TOLD_AT_ONCE = (
+    "state",
+    "reason",
+    "enforceable",
+    "method",
+    "control_point",
+    "cap_w",
+    "binding",
+    "last_refusal",
+    "stored_writes_at",
+)
+
 
 class Identity(NamedTuple):
     """Which program this is; ``commit`` is known inside a release only."""
@@ -21,6 +35,25 @@ class Identity(NamedTuple):
     commit: Optional[str]
     pid: int
     started_at: float
+
+
+class Telling:
+    """Which statuses are published: at once what people and our next run wait for, else few.
+
+    A file and a signal each second would be most of what the agent costs its device.
+    """
+
+    def __init__(self) -> None:
+        self._told: Dict[str, Any] = {}
+        self._told_at = -math.inf
+
+    def due(self, status: Dict[str, Any], now: float) -> bool:
+        """Whether to publish this one; ``now`` is monotonic, s."""
+        same = all(status[name] == self._told.get(name) for name in TOLD_AT_ONCE)
+        if same and now - self._told_at < TELL_S:
+            return False
+        self._told, self._told_at = status, now
+        return True
 
 
 def build(
@@ -34,6 +67,7 @@ def build(
     counters: Dict[str, int],
     warnings: List[str],
     wall_clock_s: float,
+    in_state_s: float,
 ) -> Dict[str, Any]:
     """The content of ``status.json``: powers in W, wall-clock times in s since 1970."""
     point = verdict.point if verdict and verdict.usable else None
@@ -44,6 +78,7 @@ def build(
         "started_at": identity.started_at,
         "updated_at": wall_clock_s,
         "state": judgement.state,
+        "state_since": wall_clock_s - in_state_s,
         "reason": judgement.reason,
         "enforceable": judgement.enforceable,
         "dry_run": config.dry_run,
@@ -106,7 +141,8 @@ def warnings_of(
             "max_multiplus_output_w %.0f W is above the %.0f W installed" % (limit_w, nominal_w)
         )
     phases = len(site.phases(main))
-    if phases and phases != config.phase_count:
+    shared = config.phase_count != 3 or config.per_phase  # two phases have no count of their own
+    if phases and phases != config.phase_count and (phases != 2 or shared):
         found.append("phase_count is %d, the inverter has %d" % (config.phase_count, phases))
     if len(site.inverters()) > 1:
         found.append("more than one VE.Bus system: only %s can be limited" % main)

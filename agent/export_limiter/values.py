@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict
 
 import dbus
 
@@ -29,6 +29,17 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)
     return None
+
+
+def changes_in(message: Any) -> Dict[str, Any]:
+    """Values by path that a signal carries: many in the newer one, one in the older."""
+    if message.get_member() == "ItemsChanged":
+        items = message.get_args_list()[0]
+        return {str(p): unwrap(item["Value"]) for p, item in items.items() if "Value" in item}
+    if message.get_member() == "PropertiesChanged":
+        properties = message.get_args_list()[0]
+        return {str(message.get_path()): unwrap(v) for k, v in properties.items() if k == "Value"}
+    return {}
 
 
 def text_of(value: Any) -> str:

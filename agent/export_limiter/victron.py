@@ -9,6 +9,8 @@ from __future__ import annotations
 
 PREFIX = "com.victronenergy."
 BUS_ITEM = "com.victronenergy.BusItem"
+# Not Victron's: what the bus itself says of a peer that does not answer.
+NO_ANSWER = ("org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout")
 OWN_SERVICE = "com.victronenergy.exportlimiter"
 
 VEBUS = "com.victronenergy.vebus"

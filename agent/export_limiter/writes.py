@@ -7,7 +7,7 @@ import math
 from collections import deque
 from typing import Callable, Deque, NamedTuple, Optional, Protocol, Sequence, Tuple
 
-from export_limiter import methods
+from export_limiter import methods, victron
 from export_limiter.config import Config
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
@@ -20,7 +20,6 @@ TIMEOUT_S = 1.0
 REFUSALS = 5  # in a row, before a method is given up
 DAY_S = 86400.0
 SAME_W = 0.5
-NO_ANSWER = ("org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout")
 SILENCE = 0.2  # of a refusal: a peer that does not answer may only be held up
 
 
@@ -204,4 +203,4 @@ class Writer:
             log.warning("%s", text)
         self.last_refusal = text
         if point == self.point:
-            self.refusals += SILENCE if error in NO_ANSWER else 1.0
+            self.refusals += SILENCE if error in victron.NO_ANSWER else 1.0

@@ -172,3 +172,22 @@ def test_foreign_services_are_left_alone():
     )
 
     assert calls == ["match", "ListNames"]
+
+
+def test_a_service_that_hangs_as_it_is_scanned_is_asked_for_little_until_it_answers():
+    silence = '"org.freedesktop.DBus.Error.NoReply"'
+    told, asked, values = play(
+        f'connection.owner(":1.1"); connection.answer({{}}, {silence})\n'
+        "asked = []\n"
+        "for _ in range(3):\n"
+        "    asked.append(len(connection.calls))\n"
+        f"    connection.answer({{}}, {silence})\n"
+        "told = list(listener.told)\n"
+        "here = {OUT: 5000, '/Connected': 1}\n"
+        "connection.answer(here); connection.answer(here)\n"
+        "print(json.dumps([told, asked, listener.values]))"
+    )
+
+    assert told == ["appeared"]
+    assert asked == [1, 1, 1]
+    assert values == {"/Ac/Out/P": 5000, "/Connected": 1}

@@ -202,10 +202,29 @@ def test_a_peer_that_never_answers_does_not_stretch_the_tick(stage, service):
     agent.wait_for(enforceable=True)
 
     site.do("fault", name="hang", service=service)
-    decided, start_s = set(), site.state()["t"]
-    wait_until(lambda: decided.add(agent.status()["updated_at"]) or len(decided) > 12, "decisions")
+    hung_at = agent.status()["updated_at"]
+    first = agent.wait_for(updated_at=lambda at: at > hung_at)
+    last = agent.wait_for(updated_at=lambda at: at >= first["updated_at"] + 4.5)
 
-    assert site.state()["t"] - start_s < 12 * 0.5 + 1.5
+    ticks = last["counters"]["ticks"] - first["counters"]["ticks"]
+    assert ticks >= 0.8 * (last["updated_at"] - first["updated_at"]) / 0.5
+
+
+@pytest.mark.parametrize("service", ["vebus", "hub4", "settings"])
+def test_a_peer_that_hangs_at_first_limits_once_it_answers(stage, service):
+    stage.speed = 1  # calls end in real time
+    site = stage.site(vebus=[UNIT], load_w=7000)
+    site.do("fault", name="hang", service=service)
+    agent = stage.agent(**LIMIT)
+    agent.wait_for(counters=lambda c: c["ticks"] >= 6)  # the first calls are given up after 5 s
+    assert agent.status()["enforceable"] is False
+
+    site.do("fault", name="hang", service=service, on=False)
+    answered_s = site.state()["t"]
+    agent.wait_for(cap_w=near(5000), enforceable=True)
+    site.wait_until(lambda s: s["output_w"] <= 5010, "the limit", 10)
+
+    assert site.state()["t"] - answered_s <= 20
 
 
 # --- writes that fail
@@ -267,6 +286,7 @@ def test_when_the_bus_restarts_the_agent_ends_and_begins_anew(stage):
     stage.bus.stop()
     wait_until(lambda: agent.process.ended, "the end")
     stage.bus.start()
+    assert "the bus is gone" in agent.log.read_text()
     agent.start()  # as supervision does
     agent.wait_for(cap_w=near(5000), enforceable=True)
     site.let_pass(5)

@@ -135,7 +135,8 @@ def test_whatever_the_clocks_do_time_is_counted_once_and_flash_written_once_a_da
     assert len({day["date"] for day in told.days}) == len(told.days)
     counted_s = sum(told.ring["sums"][2]["states_s"])
     counted_s += sum(day[name] for day in told.days for name in DAY_FIELDS[-len(STATES) :])
-    assert counted_s <= elapsed_s + len(told.days) * len(STATES)
+    # Each day's sums are rounded to whole seconds, and added in another order than the ticks.
+    assert counted_s <= elapsed_s + len(told.days) * len(STATES) + 1e-6
     for minute in told.minutes:
         assert minute["above_s"] <= minute["measured_s"] <= 76
         if minute["measured_s"]:

@@ -62,6 +62,7 @@ def lacking(name, path):
         pytest.param(changed(settings={MODE: 3}), None, "Hub4Mode 3", id="external control"),
         pytest.param(changed(settings={MODE: 4}), None, "Hub4Mode 4", id="mode 4"),
         pytest.param(changed(SETTINGS), None, "the ESS mode can't be read", id="no settings"),
+        pytest.param(lacking(SETTINGS, MODE), None, "ESS never ran here", id="no ESS settings"),
         pytest.param(changed(settings={STATE: 9}), None, "keeps the batteries", id="kept charged"),
         pytest.param(
             changed(vebus={"/Ac/ActiveIn/ActiveInput": 240}), None, "no grid", id="no active input"

@@ -1,5 +1,6 @@
 """What a technician reads: the running agent's status, and what a site offers."""
 
+import pytest
 from export_limiter.config import METHOD_NAMES, Config
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
@@ -7,7 +8,7 @@ from export_limiter.judgement import Judgement
 from export_limiter.limits import Measurement
 from export_limiter.methods import Methods
 from export_limiter.screen import discover_report, discover_screen, status_screen
-from export_limiter.status import Identity, build, warnings_of
+from export_limiter.status import TOLD_AT_ONCE, Identity, Telling, build, warnings_of
 from export_limiter.writes import Writer
 from gx.fakebus import HUB4, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
 
@@ -36,6 +37,7 @@ def status_of(tmp_path, services=None, warnings=(), refusal=""):
         {"ticks": 5, "failsafe_entries": 0},
         list(warnings),
         2000.0,
+        7320.0,
     )
 
 
@@ -44,6 +46,7 @@ def test_the_status_is_flat_and_complete(tmp_path):
 
     assert status["commit"] == "a" * 40
     assert (status["started_at"], status["updated_at"], status["pid"]) == (1000, 2000, 77)
+    assert status["state_since"] == 2000 - 7320
     assert status["measured_w"] == 4990
     assert status["phases"] == [{"phase": "L1", "inverter_output_w": 5950}]  # as last signalled
     assert status["inverters"] == [
@@ -54,6 +57,8 @@ def test_the_status_is_flat_and_complete(tmp_path):
             "main": True,
             "phase_count": 1,
             "nominal_w": 8000,
+            "input_a": None,
+            "input_limit_a": None,
         }
     ]
 
@@ -68,17 +73,40 @@ def test_the_screen_says_what_limits_and_who_else(tmp_path):
 
     for line in (
         "limiting: output is held at the cap",
-        "  as of            3 s ago, version 1.2.3",
+        "  for              2 h, as of 3 s ago, version 1.2.3",
         "  inverter output  4990 W   limit 5000 W",
         "  grid export      -1010 W   limit ---",
         "  cap              5000 W, binding",
         "  others           in force 4000 W",
-        "  others           GUI setting 5000 W",
         "  others           override held by Dynamic ESS",
         "  warning          look here",
         "  refused          hub4 refused 1 W",
     ):
         assert line in screen.splitlines()
+
+
+def test_the_screen_does_not_call_our_own_cap_somebody_elses(tmp_path):
+    services = ess_site()
+    services[SETTINGS].update({SETTING: 5000.0, "/Settings/CGwacs/MaxFeedInPower": 5000.0})
+    services[HUB4].update({"/Overrides/MaxDischargePower": 5000.0, "/MaxDischargePower": 5000.0})
+
+    screen = status_screen(status_of(tmp_path, services), 3.2)
+
+    others = [line for line in screen.splitlines() if line.startswith("  others")]
+    assert others == ["  others           grid feed-in limit 5000 W"]
+
+
+@pytest.mark.parametrize(
+    ("current_a", "shown"), [(15.5, "AC input at 15.5 A of its 16 A limit"), (12.0, None)]
+)
+def test_the_screen_warns_of_an_input_near_its_current_limit(tmp_path, current_a, shown):
+    services = ess_site()
+    services[VEBUS].update({"/Ac/ActiveIn/L1/I": current_a, "/Ac/ActiveIn/CurrentLimit": 16.0})
+
+    screen = status_screen(status_of(tmp_path, services), 3.2)
+
+    assert ("AC input" in screen) is (shown is not None)
+    assert shown is None or shown in screen
 
 
 def test_discover_names_every_method_and_its_obstacle():
@@ -107,3 +135,35 @@ def test_warnings_are_for_the_installer():
         "phase_count is 3, the inverter has 1",
         f"more than one VE.Bus system: only {VEBUS} can be limited",
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "warned"),
+    [
+        ({"phase_count": 3}, False),
+        ({"phase_count": 1}, True),
+        ({"phase_count": 3, "per_phase": True}, True),
+    ],
+)
+def test_a_two_phase_inverter_is_warned_of_where_the_count_matters(config, warned):
+    services = ess_site()
+    services[VEBUS]["/Ac/NumberOfPhases"] = 2
+
+    found = warnings_of(Config(max_multiplus_output_w=5000.0, **config), site_of(services))
+
+    assert any("the inverter has 2" in text for text in found) is warned
+
+
+def test_a_status_is_told_at_once_on_a_change_and_else_each_five_seconds():
+    telling = Telling()
+    quiet = dict.fromkeys(TOLD_AT_ONCE, "as before") | {"measured_w": 0}
+
+    told_at = []
+    for second in range(20):
+        status = {**quiet, "measured_w": second}
+        if second >= 12:
+            status["cap_w"] = 4000
+        if telling.due(status, float(second)):
+            told_at.append(second)
+
+    assert told_at == [0, 5, 10, 12, 17]
