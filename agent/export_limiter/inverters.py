@@ -29,6 +29,7 @@ class Site:
 
     def __init__(self) -> None:
         self._services: Dict[str, Dict[str, Any]] = {}
+        self._names: Dict[str, List[str]] = {}  # by class; asked for some fifty times a tick
         self._meter: Optional[str] = None
 
     # Told by the bus
@@ -36,22 +37,29 @@ class Site:
     def appeared(self, name: str) -> None:
         """A service has come, or come back with a new owner: nothing of it is known yet."""
         self._services[name] = {}
+        self._names = {}
 
     def vanished(self, name: str) -> None:
         """A service is gone, and its values with it."""
         self._services.pop(name, None)
+        self._names = {}
 
     def learned(self, name: str, values: Mapping[str, Any]) -> None:
         """Values from a signal or a scan; ``None`` is Victron's ``[]``, no value."""
         if name in self._services:
             self._services[name].update(values)
+            if victron.DEVICE_INSTANCE in values:
+                self._names = {}
 
     # Asked by the rest
 
     def names(self, service_class: str) -> List[str]:
         """Every service of a class, in a stable order."""
-        mine = [n for n in self._services if victron.service_class(n) == service_class]
-        return sorted(mine, key=lambda n: (self.value(n, victron.DEVICE_INSTANCE) or 0, n))
+        if service_class not in self._names:
+            mine = [n for n in self._services if victron.service_class(n) == service_class]
+            mine.sort(key=lambda n: (self.value(n, victron.DEVICE_INSTANCE) or 0, n))
+            self._names[service_class] = mine
+        return self._names[service_class]
 
     def knows(self, name: str, path: str) -> bool:
         """Whether the service has the path, with a value or without."""

@@ -131,6 +131,19 @@ def test_without_systemcalc_the_lowest_instance_is_controlled():
     assert Rig(services).measure().controlled_w == 1500
 
 
+def test_which_one_is_the_first_follows_the_bus():
+    site = Site()
+    site.appeared(VEBUS)
+    before = site.main_inverter()
+    site.appeared(OTHER)
+    site.learned(OTHER, {"/DeviceInstance": 1})
+    site.learned(VEBUS, {"/DeviceInstance": 2})
+    both = site.main_inverter()
+    site.vanished(OTHER)
+
+    assert (before, both, site.main_inverter()) == (VEBUS, OTHER, VEBUS)
+
+
 @pytest.mark.parametrize(
     ("services", "export_w"),
     [
