@@ -116,7 +116,6 @@ def probe(place, request):
         "current": current,
         "since": place.since(),
         "last_confirmed": (place.listed("confirmed") or [None])[-1],
-        "last_failed": (place.listed("failed") or [None])[-1],
         "undecided": os.path.exists(place.of("pending")),
         "busy": place.holder() is not None,
         "boot": place.service.boot(),
@@ -124,21 +123,16 @@ def probe(place, request):
         "uptime_s": uptime_s,
         "status": place.status(),
         "foreign": place.foreign(),
-        "version": "",
-        "config": "",
+        "version": read(place.of("current/VERSION")).strip(),
+        "config": read(place.of("current/config.json")),
         "sha256": "",
         "drift": "",
     }
-    if current:
-        found["version"] = read(place.release(current, "VERSION")).strip()
-        found["config"] = read(place.release(current, "config.json"))
-        try:
-            found["sha256"] = verified(place.release(current), current)
-        except FaultError as fault:
-            found["drift"] = str(fault)
-    if request.get("history"):
-        found["history"] = place.history()
-    return found
+    try:
+        found["sha256"] = verified(place.release(current), current) if current else ""
+    except FaultError as fault:
+        found["drift"] = str(fault)
+    return dict(found, history=place.history()) if request.get("history") else found
 
 
 def apply(place, request):
@@ -228,8 +222,10 @@ def _remove(place, request):
             raise FaultError(
                 "nothing was removed, the limit could not be released: %s" % fault
             ) from None
+    # The next removal completes this one: it has nothing to release, and finds our directory last.
+    forget(place.of("current"))
     place.remove_boot_line()
-    for path in ("data/", "data/log/", "run/"):
+    for path in ("run/", "data/log/", "data/"):
         shutil.rmtree(place.at(path + NAME), ignore_errors=True)
     return {"changed": True, "state": "removed", "msg": "the limit is released, all is removed"}
 
@@ -446,9 +442,10 @@ def _work(place, request, work, seconds, verdict):
     signal.alarm(READ_S)  # who hangs here would hold the lock for ever
     directory = os.path.dirname(verdict)
     os.makedirs(directory, exist_ok=True)
-    for old in sorted(os.listdir(directory), key=lambda n: os.stat(directory + "/" + n).st_mtime):
-        if len(os.listdir(directory)) >= KEPT:
-            os.unlink(os.path.join(directory, old))
+    told = sorted(
+        (os.path.join(directory, name) for name in os.listdir(directory)), key=os.path.getmtime
+    )
+    forget(*told[: 1 - KEPT])
     put(verdict, json.dumps(reply))
 
 
@@ -616,37 +613,29 @@ class Place:
         if self.boot_line() in ("ours", "disabled"):
             return  # a user or Victron's support disabled it: reported, never undone
         path = os.path.realpath(self.at("data/rc.local"))
-        before, mode = b"#!/bin/sh\n", 0o755
+        found, before, mode = "absent", b"#!/bin/sh\n", 0o755
         if os.path.exists(path):
             before, mode = read_bytes(path), stat.S_IMODE(os.stat(path).st_mode)
-            put(self.of("rc.local.before"), "%o" % mode)
-        else:
-            put(self.of("rc.local.before"), "absent")
-        shebang, newline, rest = before.partition(b"\n")
-        if BOOT_LINE in before.split(b"\n"):
-            after = before
-        elif not before.startswith(b"#!"):
-            after = BOOT_LINE + b"\n" + before
-        elif newline:
-            after = shebang + newline + BOOT_LINE + b"\n" + rest
-        else:
-            after = shebang + b"\n" + BOOT_LINE
-        put(path, after, mode | 0o111)
+            found = "%o" % mode
+        lines = before.split(b"\n")
+        if BOOT_LINE not in lines:
+            put(self.of("rc.local.before"), found)
+            lines.insert(1 if before.startswith(b"#!") else 0, BOOT_LINE)
+        put(path, b"\n".join(lines), mode | 0o111)
 
     def remove_boot_line(self):
         """Undo :meth:`add_boot_line` byte for byte."""
         path = os.path.realpath(self.at("data/rc.local"))
-        before = read_bytes(path)
-        if BOOT_LINE not in before.split(b"\n"):
+        lines = read_bytes(path).split(b"\n")
+        if BOOT_LINE not in lines:
             return
-        ended = BOOT_LINE + b"\n" in before
-        after = before.replace(BOOT_LINE + b"\n" if ended else b"\n" + BOOT_LINE, b"", 1)
+        lines.remove(BOOT_LINE)
         found = read(self.of("rc.local.before"))
-        if found == "absent" and after == b"#!/bin/sh\n":
+        if found == "absent" and lines == [b"#!/bin/sh", b""]:
             forget(path)
         else:
             mode = int(found, 8) if found not in ("", "absent") else os.stat(path).st_mode & 0o7777
-            put(path, after, mode)
+            put(path, b"\n".join(lines), mode)
 
 
 class Daemontools:
