@@ -126,7 +126,7 @@ def binary(agent: Path) -> None:
 
 
 def large(agent: Path) -> None:
-    (agent / "x.py").write_text("x" * (pin.MAX_FILE_BYTES + 1))
+    (agent / "x.py").write_text("x" * (pin.MAX_RELEASE_BYTES + 1))
 
 
 def many(agent: Path) -> None:

@@ -31,7 +31,6 @@ RESERVED = ("MANIFEST", "config.json")
 NEVER = "a link or a submodule is never deployed"
 REGULAR = ("100644", "100755")
 MAX_FILES = 200
-MAX_FILE_BYTES = 256 * 1024
 MAX_RELEASE_BYTES = 1024 * 1024
 GIT_TIMEOUT_S = 120
 
@@ -178,8 +177,6 @@ def _contents(directory: str, blobs: list[str]) -> dict[str, bytes]:
 
 
 def _text(path: str, content: bytes) -> str:
-    if len(content) > MAX_FILE_BYTES:
-        raise PinError(f"{AGENT}{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError:
