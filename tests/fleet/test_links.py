@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import held
 import pytest
 from asked import wanted
-from deployment import BASE, current, tree
+from deployment import BASE, HASTE, current, tree
 from gx.device import DeviceSpec
 from gx.jump import put_behind
 from gx.waiting import wait_until
@@ -152,6 +152,27 @@ def link_ends_after_the_switch(scene):
     return played
 
 
+def link_is_lost_for_long(scene):
+    """When ssh has given up, the controller asks again, and hears what was decided meanwhile."""
+    (device,) = scene.devices
+    network, home = scene.fleet.network, device.data / BASE
+    playing = scene.controller.start("deploy", [device], **HASTE)
+    wait_until(lambda: (home / "current").is_symlink() or playing.poll() is not None, "it", 60)
+    network.set_link(device.host, up=False)
+
+    wait_until((home / "confirmed").exists, "the device to decide alone", 60)
+    # One to look, three by which ssh gives up, and as many again.
+    wait_until(lambda: scene.controller.count_executions() > 4, "the controller to ask again", 90)
+    network.set_link(device.host, up=True)
+    played = scene.controller.finish(playing)
+
+    assert played.states == {device.spec.name: "confirmed"}, played.text
+    assert played.rows[device.spec.name]["reason"] == "healthy"
+    starts = (device.data / "log" / BASE / "current").read_text().count("*** starting")
+    assert starts == 1
+    return played
+
+
 # A story, what it is told with beside its scene, and how many devices it needs.
 STORIES = {
     "two names with one address": (two_names_one_address, (), 2),
@@ -160,6 +181,7 @@ STORIES = {
     "controller killed in the second wave": (killed_in_a_wave, (1,), 3),
     "two controllers": (two_controllers, (), 1),
     "link ends after the switch": (link_ends_after_the_switch, (), 1),
+    "link is lost for long": (link_is_lost_for_long, (), 1),
 }
 
 

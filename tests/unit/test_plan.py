@@ -127,7 +127,7 @@ def test_report_gives_every_device_exactly_one_state() -> None:
         "a": "converged",
         "b": "confirmed",
         "c": "rolled back",
-        "d": "failed",
+        "d": "pending",
         "e": "pending",
         "f": "not tried",
     }

@@ -28,25 +28,17 @@ BOOTSTRAP = (
 )
 UNPINNED = "worktree"  # what an operator asks for by name, in place of a commit
 CHANGING = ("apply", "rollback", "remove")
+ASK_AGAIN_S = 5
 VERBS = ("probe", "discover", "unreached", *CHANGING)
 # The site's settings that the device program needs.
-SENT = [
-    "portal_id",
-    "commit",
-    "sha256",
-    "min_free_kb",
-    "max_load",
-    "health_s",
-    "allowed_reasons",
-    "higher_limit",
-    "release_limit",
-    "release_s",
-]
+SENT = (
+    *("portal_id", "commit", "sha256", "min_free_kb", "max_load", "health_s", "allowed_reasons"),
+    *("higher_limit", "release_limit", "release_s"),
+)
 # What ssh says, and what it means to whoever runs the roll-out.
 LINK_FAULTS = (
+    ("host key is known", "host key: none in known_hosts for this site"),
     ("Host key verification failed", "host key: not the one in known_hosts for this site"),
-    ("HOST IDENTIFICATION HAS CHANGED", "host key: not the one in known_hosts for this site"),
-    ("No ED25519 host key is known", "host key: none in known_hosts for this site"),
     ("Permission denied", "authentication: the device does not accept our key"),
 )
 
@@ -78,10 +70,7 @@ class ActionModule(ActionBase):
             result["diff"] = _diff(arguments["device"], arguments["site"])
         if self._task.check_mode and verb in CHANGING:
             return {**result, "changed": True, "state": "not tried", "msg": f"would {verb}"}
-        try:
-            reply = self._ask(request)
-        except AnsibleConnectionFailure as error:
-            reply = {"unreachable": True, "msg": _in_words(str(error))}
+        reply = self._reply(request, settings["lost_link_s"] if verb in CHANGING else 0)
         if verb == "probe" and reply.pop("failed", False):
             # The device keeps its place in the play: preflight names every fault of the fleet.
             reply = {"fault": reply["msg"]}
@@ -114,10 +103,25 @@ class ActionModule(ActionBase):
         site["faults"] = faults or site["faults"]
         return site
 
+    def _reply(self, request: dict[str, Any], patience_s: float) -> dict[str, Any]:
+        """Ask, and ask the same again for some time after the link is lost.
+
+        A device gives its first verdict again, and one that is still at work does not begin anew.
+        """
+        request["id"] = uuid.uuid4().hex
+        deadline = None
+        while True:
+            try:
+                return self._ask(request)
+            except AnsibleConnectionFailure as error:
+                told = _in_words(str(error))
+            deadline = deadline or time.monotonic() + patience_s
+            if time.monotonic() >= deadline or not told.startswith("offline"):
+                return {"unreachable": True, "msg": told}
+            time.sleep(ASK_AGAIN_S)
+
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send the program and the request, and find the reply among whatever else is printed."""
-        # Made once: when ssh repeats after a lost link, the device gives its first verdict again.
-        request["id"] = uuid.uuid4().hex
         program = zlib.compress((ROLE / "files" / "device.py").read_bytes(), 9)
         packed = zlib.compress(json.dumps(request).encode(), 9)
         done = self._low_level_execute_command(

@@ -40,6 +40,7 @@ FLEET = [
     "waves",
     "max_failures",
     "max_offline",
+    "lost_link_s",
     "report",
     "reports",
     "prometheus",

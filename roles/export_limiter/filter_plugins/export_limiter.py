@@ -16,7 +16,7 @@ from typing import Any, Iterable, Mapping
 from ansible.errors import AnsibleFilterError
 
 ROLE = Path(__file__).resolve().parent.parent
-FAILED = ("rolled back", "failed")
+UNCONFIRMED = ("rolled back", "failed", "pending")  # where it was tried
 PIN = ("repository", "commit", "sha256", "allowed_signers")
 STATUS = ("enforceable", "method", "binding", "cap_w", "measured_w", "limits", "version")
 BOOT_AS_WANTED = ("ours", "disabled")
@@ -100,7 +100,9 @@ def wave_sizes(waves: Iterable[Any], count: int) -> list[int]:
 def gate(hosts: Iterable[str], hostvars: Mapping[str, Any], max_failures: int) -> bool:
     """Whether to stop: too many of the devices tried so far did not end confirmed."""
     tried = [_applied(hostvars, host) for host in hosts]
-    return sum(reply is not None and reply["state"] in FAILED for reply in tried) > max_failures
+    return (
+        sum(reply is not None and reply["state"] in UNCONFIRMED for reply in tried) > max_failures
+    )
 
 
 def report(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -205,14 +207,16 @@ def _not_reached(probe: Mapping[str, Any]) -> str:
 
 
 def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
-    """The verdict of a device that was tried; one that gave none failed."""
+    """The verdict of a device that was tried; without a link it decides by itself."""
     reply = hostvars[host].get("__export_limiter_apply")
     if reply is None or reply.get("skipped"):
         return None
     if reply.get("state"):
         return reply
     told = str(reply.get("msg", "")).splitlines() or ["nothing was said"]
-    return {"state": "failed", "msg": f"no verdict, the device decides by itself: {told[0]}"}
+    if reply.get("unreachable") or reply.get("timedout"):
+        return {"state": "pending", "msg": f"undecided, the device decides by itself: {told[0]}"}
+    return {"state": "failed", "msg": told[0]}
 
 
 def _own_faults(probe: Mapping[str, Any]) -> list[str]:
