@@ -56,6 +56,10 @@ def build(repository: str, commit: str, signers: str | None = None) -> Release:
     if not COMMIT.fullmatch(commit):
         raise PinError(f"commit {commit!r} is not 40 lower-case hexadecimal digits")
     directory = _local(repository, commit)
+    try:
+        _git(directory, "cat-file", "-e", commit + "^{commit}")
+    except PinError:
+        raise PinError(f"commit {commit} is not in {repository}") from None
     if signers:
         _verify_signature(directory, commit, signers)
     return of_files(commit, _files(directory, commit))

@@ -198,7 +198,11 @@ def release_id(site: Mapping[str, Any]) -> str:
 
 
 def _probes(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(host): hostvars[host]["__export_limiter_probe"] for host in hosts}
+    probes = {str(host): hostvars[host]["__export_limiter_probe"] for host in hosts}
+    unread = [f"{host}: {probe['msg']}" for host, probe in probes.items() if "site" not in probe]
+    if unread:  # Ansible itself stopped there, as without a vault's password
+        raise AnsibleFilterError("; ".join(unread))
+    return probes
 
 
 def _not_reached(probe: Mapping[str, Any]) -> str:
