@@ -158,6 +158,7 @@ def _status(kind: Kind, limit_w: float, last: list[Any], chance: random.Random) 
         "started_at": NOW - 86400 * 3,
         "updated_at": NOW,
         "state": kind.state,
+        "state_since": NOW - chance.randrange(60, 30_000),
         "reason": kind.reason,
         "enforceable": limited,
         "dry_run": False,
@@ -174,7 +175,13 @@ def _status(kind: Kind, limit_w: float, last: list[Any], chance: random.Random) 
             for n in (1, 2, 3)
         ],
         "inverters": [
-            {"service": "com.victronenergy.vebus.ttyS4", "product": PRODUCT, "nominal_w": limit_w}
+            {
+                "service": "com.victronenergy.vebus.ttyS4",
+                "product": PRODUCT,
+                "nominal_w": limit_w,
+                "input_a": round(chance.uniform(0, 40), 1),
+                "input_limit_a": 50.0,
+            }
         ],
         "others": {
             "applied_w": limit_w,

@@ -92,6 +92,9 @@ def test_browser_and_template_write_numbers_alike(browser, ten):
     opened(browser, ten)
     values = {
         "power": [None, 0, 4, 5, 14.999, 15, 125, -125, 4995, 12345.6, 1e6, -30],
+        "exchange": [None, 0, 4, 125, -125, -12345.6],
+        "current": [None, 0, 0.05, 12.25, 100],
+        "mode": [None, 1, 2, 3, 4],
         "energy": [None, 0, 0.05, 0.25, 12.34, 999.94, 999.96, 1000, 1125, 98765.4],
         "duration": [None, 0, 0.5, 1.5, 119.4, 120, 7199, 7200, 86340, -2],
         "plain": [None, 0, 17, True, False, "", "text"],

@@ -1,6 +1,7 @@
 """What is said of each site in data.json, and the spreadsheet and series made of it."""
 
 import csv
+import hashlib
 import io
 import json
 
@@ -101,22 +102,74 @@ def test_an_offline_site_keeps_its_limit_and_its_last_contact():
 def test_what_a_roll_out_put_in_place_is_what_runs():
     status = {**SITE.probe["status"], "pid": 999, "version": "0.2.0"}
     ended = {"state": "confirmed", "reason": "healthy"}
-    applied = {"state": "confirmed", "id": "c" * 40 + "-ab", "status": status}
-    host = with_probe(SITE, current=None, history=None)._replace(applied=applied, rollout=ended)
+    digest = hashlib.sha256(SITE.probe["site"]["config"].encode()).hexdigest()[:12]
+    applied = {"state": "confirmed", "id": f"{'c' * 40}-{digest}", "status": status}
+    applied["received_at"] = NOW + 7
+    host = with_probe(SITE, current=None, config="")._replace(applied=applied, rollout=ended)
 
     site = only(host, playbook="deploy")
 
     assert (site["verdict"], site["rollout"]) == ("kept", ended)
     assert (site["release"]["commit"], site["release"]["version"]) == ("c" * 40, "0.2.0")
     assert site["config"]["phase_count"] == 3
+    assert site["last_contact"] == NOW + 7
+    assert site["compliance"]["day"]["measured_s"] > 80_000  # handed over before it
+
+
+def test_of_what_was_gone_back_to_only_what_is_known_is_told():
+    status = {**SITE.probe["status"], "pid": 999}
+    applied = {"state": "confirmed", "id": f"{'c' * 40}-0123456789ab", "status": status}
+    host = SITE._replace(applied=applied, rollout={"state": "confirmed", "reason": "healthy"})
+
+    site = only(host, playbook="rollback")
+
+    assert (site["release"]["commit"], site["release"]["since"]) == ("c" * 40, None)
+    assert site["config"] is None
+
+
+def test_how_a_roll_out_ended_adds_up():
+    ends = ["confirmed", "confirmed", "rolled back", "pending"]
+    hosts = [
+        SITE._replace(name=f"s{i}", rollout={"state": e, "reason": ""}) for i, e in enumerate(ends)
+    ]
+
+    told = built(*hosts, playbook="deploy")["totals"]["rollout"]
+
+    assert {state: count for state, count in told.items() if count} == {
+        "confirmed": 2,
+        "rolled back": 1,
+        "pending": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "dry_run", "count"),
+    [
+        ("limiting", False, 1),
+        ("relaxing", False, 1),
+        ("monitoring", False, 0),
+        ("limiting", True, 0),
+    ],
+)
+def test_a_dry_run_holds_no_output_down(state, dry_run, count):
+    assert built(simulated.site("a", state=state, dry_run=dry_run))["totals"]["limiting"] == count
 
 
 def test_since_when_is_told_by_the_clock_of_the_controller():
     ahead = {**SITE.probe["history"], "clock_s": SITE.probe["received_at"] + 7200}
-    host = with_probe(SITE, since=NOW, history=ahead)
+    status = {**SITE.probe["status"], "state_since": NOW - 60, "started_at": NOW - 90}
+    host = with_probe(SITE, since=NOW, history=ahead, status=status)
 
     assert only(host)["release"]["since"] == NOW - 7200
+    assert only(host)["state_since"] == NOW - 7260
+    assert only(host)["started_at"] == NOW - 7290
     assert only(host)["clock_off_s"] == 7200
+
+
+def test_an_older_agent_does_not_tell_since_when():
+    status = {k: v for k, v in SITE.probe["status"].items() if k != "state_since"}
+
+    assert only(with_probe(SITE, status=status))["state_since"] is None
 
 
 def test_totals_add_up():
@@ -206,6 +259,12 @@ def test_a_name_is_no_formula(name):
         ("power", 18234, "18.23 kW"),
         ("power", -520, "-0.52 kW"),
         ("power", None, "–"),
+        ("exchange", 1200, "1.20 kW fed in"),
+        ("exchange", -3760, "3.76 kW drawn"),
+        ("exchange", 0, "0.00 kW"),
+        ("current", 12.34, "12.3 A"),
+        ("mode", 1, "1: total of the phases"),
+        ("mode", 9, "9"),
         ("energy", 12.34, "12.3 Wh"),
         ("energy", 1234, "1.23 kWh"),
         ("duration", 72, "72 s"),

@@ -6,6 +6,7 @@ data.schema.json beside this file says what each field means.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 SCHEMA = 1
 STALE_S = 60  # a running agent renews its status every few seconds
-PLAIN_GROUPS = ("all", "ungrouped")
+# Of these every site is a member.
+PLAIN_GROUPS = ("all", "ungrouped", "gx")
 LIMITING = ("limiting", "relaxing")
 # As the agent counts them: a minute is as bad as the worst state in it.
 STATES = (
@@ -25,6 +27,8 @@ VERDICTS = (
     *("not_reached", "not_running", "dry_run", "failsafe", "not_enforceable", "exceeded"),
     "kept",
 )
+# How a roll-out ends for a site.
+ENDS = ("confirmed", "converged", "rolled back", "failed", "pending", "not tried")
 
 
 class Host(NamedTuple):
@@ -66,17 +70,30 @@ def totals(sites: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "sites": len(sites),
         "verdicts": {verdict: counts.count(verdict) for verdict in VERDICTS},
-        "limiting": sum(each["state"] in LIMITING for each in sites),
+        "limiting": sum(map(holds_down, sites)),
         "drifted": sum(bool(each["drift"]) for each in sites),
         "above_wh_day": _above_wh(sites, "day"),
         "above_wh_month": _above_wh(sites, "month"),
         "releases": _releases(sites),
+        "rollout": _ended(sites),
     }
+
+
+def holds_down(site: Mapping[str, Any]) -> bool:
+    """Whether the output is held down now; a dry run holds nothing."""
+    running = site["verdict"] not in ("not_reached", "not_running", "dry_run")
+    return running and site["state"] in LIMITING
 
 
 def _above_wh(sites: list[dict[str, Any]], span: str) -> float:
     known = [each["compliance"][span]["above_wh"] for each in sites if each["compliance"]]
     return round(sum(known), 3)
+
+
+def _ended(sites: list[dict[str, Any]]) -> dict[str, int] | None:
+    """How many sites ended a roll-out in which state; they add up to all sites."""
+    states = [each["rollout"]["state"] for each in sites if each["rollout"]]
+    return {state: states.count(state) for state in ENDS} if states else None
 
 
 def _releases(sites: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -106,15 +123,17 @@ def _site(host: Host, made_at: float, last_contact: float | None, step_min: int)
         "name": host.name,
         "groups": sorted(set(host.groups) - set(PLAIN_GROUPS)),
         "reached": reached,
-        "last_contact": round(received_at) if reached else last_contact,
+        "last_contact": round(probe.get("changed_at", received_at)) if reached else last_contact,
         "verdict": verdict,
         "state": status.get("state"),
+        "state_since": _here(status.get("state_since"), kept),
         "reason": reason,
         "limits": {
             "output_w": limits.get("max_multiplus_output_w"),
             "export_w": limits.get("max_grid_export_w"),
         },
         **_measured(status),
+        "started_at": _here(status.get("started_at"), kept),
         "warnings": [*host.notes, *status.get("warnings", [])],
         **_device(probe, status, kept),
         "drift": list(host.drift) if reached else [],
@@ -126,14 +145,24 @@ def _site(host: Host, made_at: float, last_contact: float | None, step_min: int)
 
 
 def _as_applied(probe: Mapping[str, Any], applied: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The probe as it would be after the roll-out, whose verdict carries a status."""
-    status = applied.get("status")
-    if not status or not applied.get("id"):
+    """The probe as it would be after the roll-out, whose verdict carries a status.
+
+    Of the configuration only its hash is told, in the id.
+    """
+    status, ident = applied.get("status"), applied.get("id")
+    if not status or not ident:
         return probe
-    confirmed = applied.get("state") == "confirmed"
-    config = probe["site"]["config"] if confirmed else None
-    known = {"current": applied["id"], "pid": status.get("pid"), "status": status}
-    return {**probe, **known, "version": status.get("version"), "config": config, "since": None}
+    configs = (probe["site"]["config"], probe.get("config"))
+    known = {
+        "current": ident,
+        "pid": status.get("pid"),
+        "status": status,
+        "version": status.get("version"),
+        "config": next((each for each in configs if each and ident.endswith(_digest(each))), None),
+        "since": probe.get("since") if ident == probe.get("current") else None,
+        "changed_at": applied.get("received_at", probe.get("received_at")),
+    }
+    return {**probe, **known}
 
 
 def _verdict(
@@ -186,7 +215,6 @@ def _measured(status: Mapping[str, Any]) -> dict[str, Any]:
         "others": status.get("others", {}),
         "counters": status.get("counters", {}),
         "last_refusal": status.get("last_refusal"),
-        "started_at": status.get("started_at"),
     }
 
 
@@ -194,21 +222,30 @@ def _device(
     probe: Mapping[str, Any], status: Mapping[str, Any], kept: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What the device is and what was deployed to it."""
-    current, since = probe.get("current"), probe.get("since")
-    off_s = (kept or {}).get("clock_off_s")
+    current = probe.get("current")
     return {
         "portal_id": probe.get("portal_id") or probe["site"]["settings"].get("portal_id") or None,
         "release": {
             "id": current,
             "commit": current.partition("-")[0] if current else None,
             "version": status.get("version") or probe.get("version") or None,
-            "since": None if since is None else round(since - (off_s or 0)),
+            "since": _here(probe.get("since"), kept),
         },
         "firmware": probe.get("firmware"),
         "machine": probe.get("machine"),
         "python": probe.get("python"),
-        "clock_off_s": off_s,
+        "clock_off_s": (kept or {}).get("clock_off_s"),
     }
+
+
+def _here(at: float | None, kept: Mapping[str, Any] | None) -> int | None:
+    """A time of the device's clock by the controller's."""
+    return None if at is None else round(at - ((kept or {}).get("clock_off_s") or 0))
+
+
+def _digest(config: str) -> str:
+    """The end of the id of a release with this configuration."""
+    return "-" + hashlib.sha256(config.encode()).hexdigest()[:12]
 
 
 def _history(kept: Mapping[str, Any], received_at: float, step_min: int) -> dict[str, Any]:
@@ -217,7 +254,7 @@ def _history(kept: Mapping[str, Any], received_at: float, step_min: int) -> dict
         "series": series,
         "excursions": sorted(kept["excursions"], key=lambda each: each["at"]),
         "events": kept["events"],
-        "days": kept["days"],
+        "days": {name: [day[name] for day in kept["days"]] for name in (kept["days"] or [{}])[0]},
     }
 
 

@@ -7,11 +7,24 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 NOTHING = "–"
+ESS_MODES = {1: "total of the phases", 2: "each phase by itself", 3: "external control"}
 
 
 def power(value_w: float | None) -> str:
     """Kilowatts."""
     return NOTHING if value_w is None else f"{_fixed(value_w / 1000, 2)} kW"
+
+
+def exchange(value_w: float | None) -> str:
+    """Kilowatts fed into the grid, where positive, or drawn from it."""
+    if not value_w:
+        return power(value_w)
+    return f"{power(abs(value_w))} {'fed in' if value_w > 0 else 'drawn'}"
+
+
+def current(value_a: float | None) -> str:
+    """Amperes."""
+    return NOTHING if value_a is None else f"{_fixed(value_a, 1)} A"
 
 
 def energy(value_wh: float | None) -> str:
@@ -40,6 +53,14 @@ def moment(value_s: float | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC")
 
 
+def mode(value: float | None) -> str:
+    """Hub4Mode, which is how ESS looks at the phases."""
+    if value is None:
+        return NOTHING
+    known = ESS_MODES.get(int(value))
+    return f"{int(value)}: {known}" if known else str(int(value))
+
+
 def plain(value: Any) -> str:
     """A count, a word, or yes and no."""
     if value is None or value == "":
@@ -51,7 +72,7 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-KINDS = {f.__name__: f for f in (power, energy, duration, moment, plain)}
+KINDS = {f.__name__: f for f in (power, exchange, current, energy, duration, moment, mode, plain)}
 
 
 def _fixed(value: float, digits: int) -> str:

@@ -16,7 +16,7 @@ import json
 import re
 import zlib
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import jinja2
 
@@ -29,10 +29,11 @@ VERDICT_WORDS = {
     "exceeded": "Limit exceeded",
     "not_enforceable": "Can't limit",
     "failsafe": "Failsafe",
-    "dry_run": "Dry run",
     "not_running": "Not running",
     "not_reached": "Not reached",
+    "dry_run": "Dry run",
 }
+WORST_FIRST = (*list(VERDICT_WORDS)[1:], "kept")
 STATE_WORDS = {
     "monitoring": "Below the limit",
     "relaxing": "Lets the output rise",
@@ -42,21 +43,27 @@ STATE_WORDS = {
     "failsafe": "Measurements are lost",
     "not_enforceable": "Can't limit",
 }
-# What a column sorts by, if at all.
+# A column, what it sorts by, if at all, and what it says at length.
 HEADS = (
-    ("Site", "text"),
-    ("State", "number"),
-    ("Now", "number"),
-    ("Limit", "number"),
-    ("Cap", "number"),
-    ("Last 24 h", None),
-    ("Above 24 h", "number"),
-    ("Above 30 d", "number"),
-    ("Method", "text"),
-    ("Release", "text"),
-    ("Firmware", "text"),
-    ("Last contact", "number"),
+    ("Site", "text", "The site and its groups"),
+    ("State", "number", "Whether the limit is kept, and what the agent does; the worst first"),
+    ("Now", "number", "Output now, or export where only that is limited"),
+    ("Limit", "number", "The limit of the same quantity"),
+    ("Cap", "number", "What the agent allows the inverters now"),
+    ("Last 24 h", None, "Output with its limit (dashed) and cap; red: above the limit"),
+    ("Above 24 h", "number", "Energy above the limit in the last 24 hours"),
+    ("Above 30 d", "number", "Energy above the limit in the last 30 days"),
+    ("Method", "text", "How the limit is put in force"),
+    ("Release", "text", "Commit and version of the agent"),
+    ("Firmware", "text", "Version of Venus OS"),
+    ("Last contact", "number", "When the device answered last"),
 )
+# Which playbook made the report, and what it calls its end.
+MADE = {
+    "status": ("by status.yml", ""),
+    "deploy": ("after a roll-out", "Roll-out"),
+    "rollback": ("after a rollback", "Rollback"),
+}
 
 
 def render(data: Mapping[str, Any]) -> str:
@@ -70,6 +77,7 @@ def render(data: Mapping[str, Any]) -> str:
     )
     formats = _load("formats")
     environment.filters["at"] = at
+    environment.filters["flags"] = flags
     environment.filters["iso"] = _iso
     environment.filters["moment"] = formats.moment
     environment.filters["searched"] = _searched
@@ -78,10 +86,12 @@ def render(data: Mapping[str, Any]) -> str:
     environment.filters["shown"] = lambda value, kind: formats.KINDS[kind](value)
     script = "\n".join([_licensed(), *(_text(f"page/{name}") for name in SCRIPTS)])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    verdicts = list(VERDICT_WORDS)[::-1]
     return environment.get_template("page.html.j2").render(
         data=data,
-        verdicts=verdicts,
+        made=MADE[data["playbook"]],
+        rows=worst_first(data["sites"]),
+        verdicts=list(VERDICT_WORDS),
+        badness={verdict: -i for i, verdict in enumerate(WORST_FIRST)},
         groups=sorted({group for site in data["sites"] for group in site["groups"]}),
         heads=HEADS,
         limited=limited,
@@ -89,7 +99,7 @@ def render(data: Mapping[str, Any]) -> str:
             "verdicts": VERDICT_WORDS,
             "states": STATE_WORDS,
             "order": list(STATE_WORDS),
-            "made": {"status": "by status.yml", "deploy": "after a roll-out"},
+            "ended": MADE[data["playbook"]][1],
             "statement": _load("compliance").STATEMENT,
         },
         packed=[pack(site) for site in data["sites"]],
@@ -107,6 +117,19 @@ def pack(site: Mapping[str, Any]) -> str:
         small["history"] = {**site["history"], "series": series}
     text = json.dumps(small, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def worst_first(sites: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Sites with their place in data.json: what needs a person comes first."""
+    return sorted(enumerate(sites), key=lambda row: WORST_FIRST.index(row[1]["verdict"]))
+
+
+def flags(site: Mapping[str, Any]) -> list[str]:
+    """What a site is chosen by, besides its verdict."""
+    found = ["limiting"] if _load("fleet").holds_down(site) else []
+    found += ["drifted"] if site["drift"] else []
+    found += [site["rollout"]["state"]] if site["rollout"] else []
+    return [*found, "release " + str(site["release"]["commit"])]
 
 
 def limited(site: Mapping[str, Any]) -> str:

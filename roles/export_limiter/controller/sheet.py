@@ -14,6 +14,7 @@ COLUMNS = {
     "portal_id": "portal_id",
     "verdict": "verdict",
     "state": "state",
+    "state_since": "state_since",
     "reason": "reason",
     "output_w": "output_w",
     "output_limit_w": "limits.output_w",
@@ -45,7 +46,7 @@ COLUMNS = {
     "rollout": "rollout.state",
     "drift": "drift",
 }
-TIMES = ("in_place_since", "last_contact")
+TIMES = ("state_since", "in_place_since", "last_contact")
 # A spreadsheet takes a text that begins so for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -1,14 +1,18 @@
 "use strict";
 // Numbers as people read them; controller/formats.py does the same for the table.
 const NOTHING = "–";
+const ESS_MODES = { 1: "total of the phases", 2: "each phase by itself", 3: "external control" };
 const KINDS = {
   power: (w) => `${(w / 1000).toFixed(2)} kW`,
+  exchange: (w) => `${KINDS.power(Math.abs(w))}${w > 0 ? " fed in" : w < 0 ? " drawn" : ""}`,
+  current: (a) => `${a.toFixed(1)} A`,
   energy: (wh) => (wh < 1000 ? `${wh.toFixed(1)} Wh` : `${(wh / 1000).toFixed(2)} kWh`),
   duration: (s) =>
     Math.abs(s) < 120 ? `${s.toFixed(0)} s`
     : Math.abs(s) < 7200 ? `${(s / 60).toFixed(0)} min`
     : `${(s / 3600).toFixed(1)} h`,
   moment: (s) => new Date(s * 1000).toLocaleString("sv", { dateStyle: "short", timeStyle: "short" }),
+  mode: (mode) => (ESS_MODES[mode] ? `${mode}: ${ESS_MODES[mode]}` : String(mode)),
   plain: (value) => (value === true ? "yes" : value === false ? "no" : String(value)),
 };
 

@@ -64,16 +64,22 @@ function columns(site) {
 }
 
 const step = () => uPlot.paths.stepped({ align: 1 });
-const clock = (_, values) => values.map((value) => KINDS.moment(value).slice(-5));
 const kilowatts = (_, values) => values.map((value) => `${value / 1000} kW`);
+
+// The time of day, and the date where one begins.
+function clock(_, values) {
+  const moments = values.map((value) => KINDS.moment(value));
+  const day = (i) => moments[i].slice(5, 10);
+  return moments.map((moment, i) => moment.slice(-5) + (i === 0 || day(i) !== day(i - 1) ? `\n${day(i)}` : ""));
+}
 
 function lines(small) {
   const width = small ? 1 : 1.5;
   const told = (_, value) => show("power", value);
   return [
     { label: "time", value: (_, value) => show("moment", value) },
-    { label: "least", stroke: "transparent", width: 0, points: { show: false }, value: told },
-    { label: "most", stroke: "transparent", width: 0, points: { show: false }, value: told },
+    { label: "least", stroke: colour("band"), width: 0, points: { show: false }, value: told },
+    { label: "most", stroke: colour("band"), width: 0, points: { show: false }, value: told },
     { label: "mean", stroke: colour("output"), width, fill: small ? colour("band") : null, points: { show: false }, value: told },
     { label: "cap", stroke: colour("cap"), width, paths: step(), points: { show: false }, value: told },
     { label: "limit", stroke: colour("limit"), width, dash: [5, 4], paths: step(), points: { show: false }, value: told },
@@ -101,7 +107,7 @@ function plot(site, place, small, width, height, hooks) {
       series: lines(small),
       bands: [{ series: [2, 1], fill: colour("band") }],
       axes: axes(small),
-      padding: small ? [2, 0, 2, 0] : [10, 12, 0, 0],
+      padding: small ? [2, 0, 0, 0] : [10, 12, 0, 0],
       hooks: hooks || {},
     },
     columns(site),
@@ -110,13 +116,14 @@ function plot(site, place, small, width, height, hooks) {
 }
 
 // The state at each time as a coloured strip along the foot of the plot, and where excursions were.
-function strip(site) {
+// A small plot shows only what is bad.
+function strip(site, small) {
   const series = site.history.series;
   const excursions = site.history.excursions.filter((each) => each.limit === limited(site));
-  const runs = series.state;
+  const runs = small ? series.state.map(([start, state]) => [start, BAD.includes(state) ? state : null]) : series.state;
   return (u) => {
     const { left, top, width, height } = u.bbox;
-    const tall = 7 * devicePixelRatio;
+    const tall = (small ? 4 : 7) * devicePixelRatio;
     u.ctx.save();
     u.ctx.beginPath();
     u.ctx.rect(left, top, width, height);
@@ -139,6 +146,7 @@ function strip(site) {
   };
 }
 
+const BAD = ["failsafe", "not_enforceable"];
 const small = new Map();
 const watcher = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
@@ -152,7 +160,7 @@ const watcher = new IntersectionObserver((entries) => {
 async function drawSmall(place) {
   const site = await siteAt(Number(place.dataset.plot));
   if (!site.history || !site.history.series) return;
-  small.set(place, plot(site, place, true, place.clientWidth || 160, 40));
+  small.set(place, plot(site, place, true, place.clientWidth || 160, 40, { draw: [strip(site, true)] }));
 }
 
 for (const place of document.querySelectorAll("[data-plot]")) watcher.observe(place);

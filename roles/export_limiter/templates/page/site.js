@@ -4,9 +4,9 @@ const words = JSON.parse(document.getElementById("words").textContent);
 const view = $("#site");
 let large = null;
 
-function table(heads, rows, empty) {
+function table(heads, rows, empty, look) {
   if (!rows.length) return element("p", { class: "quiet" }, empty);
-  const made = element("table", {}, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))));
+  const made = element("table", { class: look }, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))));
   made.append(element("tbody", {}, ...rows.map((cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, cell))))));
   return element("div", { class: "scroll" }, made);
 }
@@ -24,23 +24,37 @@ function section(title, ...children) {
   return element("section", {}, element("h3", {}, title), ...children);
 }
 
-function list(items, empty) {
-  return items.length ? element("ul", {}, ...items.map((item) => element("li", {}, item))) : element("p", { class: "quiet" }, empty);
+function list(items) {
+  return element("ul", {}, ...items.map((item) => element("li", {}, item)));
 }
 
 function head(site) {
   const badge = element("span", { class: `badge ${site.verdict}` }, words.verdicts[site.verdict]);
   const state = site.state === site.verdict ? "" : words.states[site.state] || "";
+  const since = site.state_since === null ? "" : element("span", { class: "quiet" }, ", since ", field(site, "state_since", "moment"));
+  const ended = site.rollout ? [words.ended, site.rollout.state, site.rollout.reason].filter(Boolean).join(": ") : "";
   return element("header", {},
     element("h2", {}, site.name, " ", badge),
-    element("p", { class: "reason" }, [state, site.reason].filter(Boolean).join(": ") || NOTHING),
-    site.groups.length ? element("p", { class: "quiet" }, site.groups.join(", ")) : "");
+    element("p", { class: "reason" }, [state, site.reason].filter(Boolean).join(": ") || NOTHING, since),
+    ended ? element("p", { class: "reason" }, ended) : "",
+    site.groups.length ? element("p", { class: "quiet" }, site.groups.join(", ")) : "",
+    notice(site));
+}
+
+// What an installer should look at, before anything else.
+function notice(site) {
+  const found = [
+    ...site.warnings,
+    ...(site.last_refusal ? [`The last write that was refused: ${site.last_refusal}`] : []),
+    ...site.drift.map((each) => `Differs from the inventory: ${each}`),
+  ];
+  return found.length ? element("div", { class: "notice" }, list(found)) : "";
 }
 
 function nowBlock(site) {
   return pairs(site, [
     ["Output now", "output_w", "power"], ["Output limit", "limits.output_w", "power"],
-    ["Export now", "export_w", "power"], ["Export limit", "limits.export_w", "power"],
+    ["Grid now", "export_w", "exchange"], ["Export limit", "limits.export_w", "power"],
     ["Cap", "cap_w", "power"], ["Holds output down", "binding", "plain"],
     ["Can limit now", "enforceable", "plain"], ["Method", "method", "plain"],
   ]);
@@ -58,19 +72,27 @@ function deviceBlock(site) {
 
 function others(site) {
   const found = pairs(site, [
-    ["In force on the device", "others.applied_w", "power"], ["User's setting", "others.setting_w", "power"],
-    ["Override", "others.override_w", "power"], ["Override held by", "others.override_holder", "plain"],
+    ["Limit in force on the device", "others.applied_w", "power"], ["Stored setting, a user's or ours", "others.setting_w", "power"],
+    ["Override in memory, another's or ours", "others.override_w", "power"], ["Override held by", "others.override_holder", "plain"],
     ["Feed-in limit of the device", "others.max_feed_in_w", "power"],
-    ["Export limit of the grid code, A per phase", "others.export_limit_a", "plain"], ["ESS mode", "others.hub4_mode", "plain"],
+    ["Grid code's limit per phase", "others.export_limit_a", "current"], ["ESS mode", "others.hub4_mode", "mode"],
   ]);
-  const units = site.inverters.map((_, i) => [`inverters.${i}.service`, `inverters.${i}.product`, `inverters.${i}.nominal_w`]);
-  const cells = units.map(([service, product, nominal]) => [field(site, service, "plain"), field(site, product, "plain"), field(site, nominal, "power")]);
+  const lower = site.others.applied_w !== null && site.cap_w !== null && site.others.applied_w < site.cap_w - 1;
+  const said = element("p", { class: "quiet" }, lower
+    ? "The device is held lower than our cap: by its battery, a user's setting or another program."
+    : "Nothing holds the device lower than our cap.");
   const phases = site.phases.map((_, i) => [field(site, `phases.${i}.phase`, "plain"), field(site, `phases.${i}.output_w`, "power")]);
   return [
-    section("What else limits it", found),
+    section("What else limits it", found.children.length ? said : "", found),
     section("Phases", table(["Phase", "Output"], phases, "Nothing is known of the phases.")),
-    section("Inverters", table(["Service", "Product", "Nominal"], cells, "No inverter is known.")),
   ];
+}
+
+function inverters(site) {
+  const rows = site.inverters.map((_, i) =>
+    [["service", "plain"], ["product", "plain"], ["nominal_w", "power"], ["input_a", "current"], ["input_limit_a", "current"]]
+      .map(([key, kind]) => field(site, `inverters.${i}.${key}`, kind)));
+  return section("Inverters", table(["Service", "Product", "Nominal power", "AC input now", "AC input limit"], rows, "No inverter is known."));
 }
 
 const RECORD = [
@@ -78,13 +100,13 @@ const RECORD = [
   ["Excursions above 60 s", "above_60_s", "plain"], ["Longest excursion", "longest_s", "duration"],
   ["Most above the limit", "highest_w", "power"], ["Time above the limit", "above_s", "duration"],
   ["Energy above the limit", "above_wh", "energy"], ["Highest output", "output_max_w", "power"],
+  ["Output in 99 % of the minutes, up to", "output_p99_w", "power"], ["Output in 95 % of the minutes, up to", "output_p95_w", "power"],
+  ["Output in 50 % of the minutes, up to", "output_p50_w", "power"],
   ["Time measured", "measured_s", "duration"], ["Time not measured", "unmeasured_s", "duration"],
-  ["Half of the minutes at most", "output_p50_w", "power"], ["95 % of the minutes at most", "output_p95_w", "power"],
-  ["99 % of the minutes at most", "output_p99_w", "power"],
 ];
 
 function record(site) {
-  if (!site.compliance) return section("Record of the limit", element("p", { class: "quiet" }, "The history was not asked for; status.yml asks."));
+  if (!site.compliance) return section("Record of the limit", element("p", { class: "quiet" }, "No history was handed over."));
   const rows = RECORD.map(([name, key, kind]) => [
     name,
     field(site, `compliance.day.${key}`, kind),
@@ -96,30 +118,37 @@ function record(site) {
     field(site, `history.excursions.${i}.above_w`, "power"), field(site, `history.excursions.${i}.limit`, "plain"),
   ]);
   return section("Record of the limit",
-    element("p", { class: "statement" }, words.statement),
     element("div", { class: "beside" },
-      table(["", "24 hours", "30 days"], rows, ""),
+      table(["", "24 hours", "30 days"], rows, "", "figures"),
       element("div", {},
         element("h4", {}, "Excursions of the last 24 hours"),
-        table(["From", "Length", "Most above the limit", "Limit"], tall, "None."))),
-    element("p", {}, lockouts.length
-      ? `In the last 24 hours a scheme that follows EREC G100 would have locked itself out for: ${lockouts.join("; ")}.`
-      : "In the last 24 hours nothing would have locked out a scheme that follows EREC G100."));
+        table(["From", "Length", "Most above the limit", "Limit"], tall, "None."),
+        element("p", {}, lockouts.length
+          ? `In the last 24 hours a scheme that follows EREC G100 would have locked itself out for: ${lockouts.join("; ")}.`
+          : "In the last 24 hours nothing would have locked out a scheme that follows EREC G100."),
+        element("p", { class: "statement" }, words.statement))));
 }
+
+const DAYS = [
+  ["Day", "date", "plain"], ["Measured", "measured_s", "duration"], ["Mean output", "output_mean_w", "power"],
+  ["Highest output", "output_max_w", "power"], ["Above the limit", "above_wh", "energy"], ["for", "above_s", "duration"],
+  ["Excursions below 15 s", "below_15_s", "plain"], ["15 to 60 s", "from_15_to_60_s", "plain"], ["above 60 s", "above_60_s", "plain"],
+  ["Longest", "longest_s", "duration"],
+];
+const DAYS_SHOWN = 14;
 
 function past(site) {
   if (!site.history) return [];
   const events = site.history.events.map((_, i) => i).reverse().map((i) => [
     field(site, `history.events.${i}.at`, "moment"), field(site, `history.events.${i}.text`, "plain"),
   ]);
-  const days = site.history.days.map((_, i) => i).reverse().map((i) => {
-    const cell = (key, kind) => field(site, `history.days.${i}.${key}`, kind);
-    return [cell("date", "plain"), cell("measured_s", "duration"), cell("output_mean_w", "power"), cell("output_max_w", "power"),
-      cell("above_wh", "energy"), cell("above_60_s", "plain"), cell("longest_s", "duration")];
-  });
+  const dates = site.history.days.date || [];
+  const days = dates.map((_, i) => i).reverse().map((i) => DAYS.map(([, key, kind]) => field(site, `history.days.${key}.${i}`, kind)));
+  const shown = (lines) => table(DAYS.map(([name]) => name), lines, "The first day is not over yet.");
+  const earlier = element("details", {}, element("summary", {}, "Earlier days"), shown(days.slice(DAYS_SHOWN)));
   return [
-    section("Events", table(["Time", "What happened"], events, "None in the last 24 hours.")),
-    section("Days (UTC)", table(["Day", "Measured", "Mean", "Most", "Above the limit", "Excursions above 60 s", "Longest"], days, "The first day is not over yet.")),
+    section("Events", table(["Time", "What happened"], events, "None in the last 24 hours.", "wrap")),
+    section("Days (UTC)", shown(days.slice(0, DAYS_SHOWN)), days.length > DAYS_SHOWN ? earlier : ""),
   ];
 }
 
@@ -132,10 +161,8 @@ function configuration(site) {
   });
   const counters = Object.keys(site.counters).sort().map((name) => [name.replaceAll("_", " "), field(site, `counters.${name}`, "plain")]);
   return [
-    section("Warnings", list([...site.warnings, ...(site.last_refusal ? [site.last_refusal] : [])], "None.")),
-    section("Difference to the inventory", list(site.drift, "None is known.")),
-    section("Configuration as deployed", table(["Key", "Value"], rows, "Not known.")),
-    section("Since the agent started", table(["Count of", ""], counters, "Not known.")),
+    section("Configuration as deployed", table(["Value", "Set to"], rows, "Not known.", "wrap")),
+    section("Counted since the agent started", table(["What", "Count"], counters, "Not known.")),
   ];
 }
 
@@ -143,7 +170,7 @@ function configuration(site) {
 function zoomed(site) {
   const place = element("div", { class: "plot" });
   const series = site.history && site.history.series;
-  if (!series) return section("Last 24 hours", element("p", { class: "quiet" }, "No minutes were handed over."));
+  if (!series) return section("Last 24 hours", element("p", { class: "quiet" }, "No history was handed over."));
   const end = series.from + series.points * series.step_s;
   let span = [series.from, end];
   const go = (from, to) => {
@@ -164,23 +191,26 @@ function zoomed(site) {
     (state) => element("span", {}, element("i", { style: null, class: `state ${state}` }), words.states[state])));
   const draw = () => {
     if (large) large.destroy();
-    large = plot(site, place, false, Math.max(300, place.clientWidth), Math.min(380, Math.max(240, innerHeight * 0.42)), {
+    large = plot(site, place, false, printing ? PAPER_PX : Math.max(300, place.clientWidth), Math.min(380, Math.max(240, innerHeight * 0.42)), {
       draw: [strip(site)],
       setScale: [(u, name) => { if (name === "x") span = [u.scales.x.min, u.scales.x.max]; }],
     });
   };
   view.draw = draw;
   const named = limited(site) === "export" ? "Export" : "Output";
-  const note = `${named} by the minute: the band is from least to most, the line is the mean, excursions are marked. Drag to zoom, double-click for all. `
-    + `One point is ${series.step_s / 60} min.`;
+  const note = `${named}: the band is from least to most, the line is the mean; a red stripe is an excursion above the limit, the strip at the foot is the state. `
+    + `One point is ${series.step_s / 60} min. Drag to zoom, double-click for all.`;
   return section("Last 24 hours", tools, place, key, element("p", { class: "quiet" }, note));
 }
 
+let scrolled = 0; // where the table was left
+
 async function openSite(index) {
   const site = await siteAt(index);
+  if (view.hidden) scrolled = scrollY;
   view.replaceChildren(
     element("a", { href: "#", class: "back" }, "← All sites"), head(site), nowBlock(site), zoomed(site), record(site),
-    element("div", { class: "beside" }, ...others(site)), ...past(site), element("div", { class: "beside" }, ...configuration(site)),
+    element("div", { class: "beside" }, ...others(site)), inverters(site), ...past(site), element("div", { class: "beside" }, ...configuration(site)),
     section("Device", deviceBlock(site)));
   view.dataset.site = index;
   $("#fleet").hidden = true;
@@ -192,9 +222,11 @@ async function openSite(index) {
 function route() {
   const index = /^#site-(\d+)$/.exec(location.hash);
   if (index && Number(index[1]) < blobs.length) return openSite(Number(index[1]));
+  if (view.hidden) return;
   view.hidden = true;
   view.draw = null;
   $("#fleet").hidden = false;
+  scrollTo(0, scrolled);
 }
 
 addEventListener("hashchange", route);
