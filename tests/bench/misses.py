@@ -8,8 +8,9 @@ REASONS = {
     "export limit, P6, gain 1.03": "What the limit allows here is just the floor of 1000 W "
     "(min_output_limit_w), and this inverter delivers 3 % more than asked: 30 W too much for good. "
     "With a floor of 0, P6/0, the bar is met.",
-    "export limit: beaten": "The cap stops early on its way down: while the output moves, figures "
-    "a second apart leave a kilowatt of doubt, and the doubt is decided for the higher cap.",
+    "export limit: beaten": "Before the load falls this cap binds nothing and stands above the "
+    "output, so the first write only brings it down to the output; the walk begins a tick later. "
+    "A second of 30 kW is the difference. The other law's cap happens to stand at the output.",
     "faults: the cap rose": "P10b: a control point in RAM is all that an export limit has; "
     "without its agent it lapses 150 s after the last write, and the setting on flash can't "
     "follow a load. Supervision starts the agent again within seconds.",
