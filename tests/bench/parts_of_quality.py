@@ -153,7 +153,8 @@ def _sweep(results: Results, product: str) -> Table:
             there = setting.key in settings_of(product, profile)
             best = f" ({bound.exceed_wh:.1f})" if bound else ""
             cells.append(_pair(ours) + best if there and ours else "")
-        rows.append(Row([setting.key, *cells]))
+        if any(cells):  # a meter's age is nothing to an output limit
+            rows.append(Row([setting.key, *cells]))
     return Table([f"{product} limit", *profiles], rows)
 
 
