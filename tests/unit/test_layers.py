@@ -132,3 +132,8 @@ def test_imports_run_in_one_direction():
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "victron"])
 def test_only_victron_spells_names_of_victron(module):
     assert [text for text in strings(module) if VICTRON_NAME.search(text)] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_can_be_read_in_one_sitting(module):
+    assert len((AGENT / f"{module}.py").read_text().splitlines()) <= 250
