@@ -126,6 +126,11 @@ def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
     assert current(device).startswith(repository.whole["export_limiter_commit"])
     assert deployment.config(device)["max_multiplus_output_w"] == 20000
     assert agents(device) == 1
+    told = json.loads((controller.workdir / "reports/latest/data.json").read_text())
+    site = told["sites"][0]
+    assert (told["playbook"], site["release"]["id"]) == ("rollback", current(device))
+    assert (site["rollout"]["state"], len(site["drift"])) == ("confirmed", 1)
+    assert site["history"]["events"]
     wait_until(lambda: device.ask(do="state")["setting_w"] == 20000, "the stored backstop", 20)
 
 

@@ -38,7 +38,7 @@ def test_a_roll_out_and_a_look_leave_a_page_each(controller, make_device):
     assert sites[name]["rollout"]["state"] == "confirmed"
     assert sites[name]["verdict"] == "kept"
     assert sites[name]["release"]["commit"] == controller.repository.whole["export_limiter_commit"]
-    assert sites[name]["history"] is None
+    assert sites[name]["history"]["series"] is None  # nothing ran there before
 
     played = controller.play(
         "status", [device, off], export_limiter_prometheus=str(controller.workdir)

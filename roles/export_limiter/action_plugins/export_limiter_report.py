@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         names = [str(name) for name in (task_vars or {})["ansible_play_hosts_all"]]
         decisions = load("filter_plugins/export_limiter.py")
         ended = {}
-        if arguments["playbook"] == "deploy":
+        if arguments["playbook"] != "status":
             ended = {row["host"]: row for row in decisions.report(names, hostvars)}
         hosts = [told(name, hostvars[name], ended.get(name), decisions) for name in names]
         report = load("controller/report.py")
@@ -53,12 +53,16 @@ def told(
     probe["history"] = json.loads(probe.get("history") or "null")
     applied = variables.get("__export_limiter_apply")
     reached = not (probe.get("unreachable") or probe.get("fault"))
-    known = reached and (applied or {}).get("state") != "confirmed"
+    drift = list(probe["site"]["faults"])
+    if (applied or {}).get("state") != "confirmed":
+        drift += decisions.drifts(probe) if reached else []
+    elif applied["id"] != decisions.release_id(probe["site"]):
+        drift.append(f"release: {applied['id']} runs")
     return {
         "name": name,
         "groups": [str(group) for group in variables["group_names"]],
         "probe": probe,
-        "drift": [*probe["site"]["faults"], *(decisions.drifts(probe) if known else [])],
+        "drift": drift,
         "notes": decisions.notes(probe) if reached else [],
         "rollout": ended and {key: ended[key] for key in ("state", "reason")},
         "applied": applied,

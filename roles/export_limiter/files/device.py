@@ -143,7 +143,8 @@ def apply(place, request):
 
 def rollback(place, request):
     """Put the last confirmed release before this one in place, without raising a limit."""
-    return in_worker(place, request, _rollback, WORK_S + 2 * request["health_s"])
+    reply = in_worker(place, request, _rollback, WORK_S + 2 * request["health_s"])
+    return dict(reply, status=place.status())
 
 
 def remove(place, request):

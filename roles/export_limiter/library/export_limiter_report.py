@@ -10,9 +10,9 @@ description:
   - Works on the controller only, from what the probes and the roll-out have registered.
 options:
   playbook:
-    description: Which playbook asks. After C(deploy) each site shows how its roll-out ended.
+    description: Which playbook asks. After the others than C(status) each site shows how it ended.
     type: str
-    choices: [status, deploy]
+    choices: [status, deploy, rollback]
     required: true
   directory:
     description: Where reports are kept. Nothing for none.
