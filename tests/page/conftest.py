@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from role import load
@@ -13,20 +11,9 @@ from selenium import webdriver
 
 from page import simulated
 from page.browser import missing, start
+from page.reading import Report
 
 report = load("controller/report.py")
-
-
-class Report(NamedTuple):
-    """A report that was written: its page, and what its data.json says."""
-
-    page: Path
-    data: dict[str, Any]
-
-    @property
-    def url(self) -> str:
-        """Return the page's address, as a person opens it from disk."""
-        return self.page.as_uri()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,8 +51,7 @@ def write_report(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence
     def write(hosts: Sequence[Any], playbook: str = "status") -> Report:
         directory = tmp_path_factory.mktemp("reports")
         fields = [host._asdict() for host in hosts]
-        page = report.write(str(directory), fields, simulated.NOW, playbook)
-        return Report(page, json.loads(page.with_name("data.json").read_text()))
+        return Report.of(report.write(str(directory), fields, simulated.NOW, playbook))
 
     return write
 

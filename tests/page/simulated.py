@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from export_limiter.history import DAY_FIELDS, MINUTE_FIELDS
@@ -19,6 +20,8 @@ NAMES = """tallinn-harbour tartu-dairy parnu-hotel saaremaa-farm riga-depot liep
     cesis-workshop oulu-sawmill turku-marina inari-lodge""".split()
 GROUPS = ("canary", "customer_kalda", "north")
 FIRMWARE = ("v3.67", "v3.55", "v3.70~14", "v2.94")
+# In minutes: where the day ends, how long before it a bad state begins, and the first excursion.
+END, BAD_FOR, EXCEEDED_AT = 100_000, 300, 500
 DIFFERENT = 12  # days of each kind in a large fleet: making one takes a while
 PRODUCT = "MultiPlus-II 48/5000/70-50"
 HOSTILE = (
@@ -88,7 +91,7 @@ def site(name: str, kind: Kind = WELL, chance: random.Random | None = None, **ch
     """Make a site that answers; `changes` are fields of its status."""
     chance = chance or random.Random(name)
     limit_w = chance.choice((5_000.0, 10_000.0, 15_000.0, 30_000.0))
-    minutes = _minutes(kind, limit_w, chance)
+    minutes = day(kind, limit_w, chance)
     status = _status(kind, limit_w, minutes[-1], chance) | changes
     commit = COMMITS[chance.random() < 0.15]
     wanted = _wanted(limit_w)
@@ -118,12 +121,12 @@ def _wanted(limit_w: float) -> dict[str, Any]:
     return {"config": json.dumps(config), "settings": {"portal_id": ""}, "faults": []}
 
 
-def _minutes(kind: Kind, limit_w: float, chance: random.Random) -> list[list[Any]]:
-    """A day of rows as the agent keeps them: a load that wanders and jumps, most of it by day."""
+def day(kind: Kind, limit_w: float, chance: random.Random, end: int = END) -> list[list[Any]]:
+    """Make the rows of a day up to a minute: a load that wanders and jumps, most of it by day."""
     rows = []
     highest_w = load_w = 1.35 * limit_w if kind.state == "limiting" else 0.75 * limit_w
-    first = 100_000 - 1440
-    for minute in range(first, 100_000):
+    first = end - 1440
+    for minute in range(first, end):
         by_day = 0.5 + 0.5 * math.cos(2 * math.pi * (minute - first) / 1440)
         target = highest_w * (0.3 + 0.7 * by_day)
         if chance.random() < 0.006:
@@ -133,18 +136,42 @@ def _minutes(kind: Kind, limit_w: float, chance: random.Random) -> list[list[Any
         low_w, high_w = (mean_w - abs(chance.gauss(0, 0.02 * limit_w)) for _ in range(2))
         high_w = min(2 * mean_w - high_w, limit_w)
         state = "limiting" if load_w > limit_w else "monitoring"
-        if kind.state in ("failsafe", "not_enforceable") and minute > 99_700:
+        if kind.state in ("failsafe", "not_enforceable") and minute > end - BAD_FOR:
             state = kind.state
         measured_s = 0 if state == "failsafe" else 60
         powers = [round(low_w), round(mean_w), round(high_w)] if measured_s else [None] * 3
         above = [0, 0.0]
         for number, (length_s, above_w) in enumerate(kind.excursions):
-            if minute == 99_500 + 60 * number:
+            if minute == end - EXCEEDED_AT + 60 * number:
                 above = [round(length_s), round(length_s * above_w / 3600 / 2, 3)]
                 powers[2] = round(limit_w + above_w)
         cap_w = None if state == "not_enforceable" else round(limit_w)
         row = [minute, measured_s, *powers, None, None, *above, cap_w, state, round(limit_w), None]
         rows.append(row)
+    return rows
+
+
+def excursions(kind: Kind, end: int = END) -> list[list[Any]]:
+    """Make the excursions of such a day, as the agent keeps them."""
+    first = end - EXCEEDED_AT
+    return [
+        ["output", (first + 60 * number) * 60.0 + 4, length_s, above_w]
+        for number, (length_s, above_w) in enumerate(kind.excursions)
+    ]
+
+
+def days_before(
+    kind: Kind, limit_w: float, chance: random.Random, now: float = NOW
+) -> list[list[Any]]:
+    """Make the lines of three weeks that have ended, as the agent keeps them."""
+    line = {**dict.fromkeys(DAY_FIELDS, 0), "measured_s": 86_340, "output_min_w": 120}
+    rows = []
+    for number in range(21, 0, -1):
+        line["date"] = datetime.fromtimestamp(now - 86_400 * number, UTC).strftime("%Y-%m-%d")
+        line["output_mean_w"] = round(limit_w * chance.uniform(0.4, 0.7))
+        line["output_max_w"] = round(limit_w)
+        line["above_wh"] = round(3 * chance.random(), 3) if kind.excursions else 0.0
+        rows.append([line[name] for name in DAY_FIELDS])
     return rows
 
 
@@ -208,26 +235,15 @@ def _reply(
     minutes: list[list[Any]], kind: Kind, limit_w: float, chance: random.Random
 ) -> dict[str, Any]:
     """The history as the device program hands it over."""
-    day = {**dict.fromkeys(DAY_FIELDS, 0), "measured_s": 86_340, "output_min_w": 120}
-    days = []
-    for number in range(21, 0, -1):
-        day["date"] = f"2026-11-{22 - number:02}"
-        day["output_mean_w"] = round(limit_w * chance.uniform(0.4, 0.7))
-        day["output_max_w"] = round(limit_w)
-        day["above_wh"] = round(3 * chance.random(), 3) if kind.excursions else 0.0
-        days.append([day[name] for name in DAY_FIELDS])
-    now_s = 100_000 * 60 + 25.0
-    excursions = [
-        ["output", (99_500 + 60 * number) * 60.0 + 4, length_s, above_w]
-        for number, (length_s, above_w) in enumerate(kind.excursions)
-    ]
+    days = days_before(kind, limit_w, chance)
+    now_s = END * 60 + 25.0
     events = [
         [round(now_s) - 80_000, f"started: version 0.1.0, {COMMITS[0][:12]}"],
         [round(now_s) - 79_998, "limiting by ess_override at com.victronenergy.hub4"],
         [round(now_s) - 70_000, "limiting: output is held at the cap"],
     ]
     if kind.state in ("failsafe", "not_enforceable"):
-        events.append([99_700 * 60, f"{kind.state}: {kind.reason}"])
+        events.append([(END - BAD_FOR) * 60, f"{kind.state}: {kind.reason}"])
     return {
         "monotonic_s": now_s,
         "clock_s": NOW + 2,
@@ -235,7 +251,7 @@ def _reply(
         "minutes_fields": list(MINUTE_FIELDS),
         "days": [device.differences(column) for column in zip(*days, strict=True)],
         "days_fields": list(DAY_FIELDS),
-        "excursions": excursions,
+        "excursions": excursions(kind),
         "open": [],
         "events": events,
     }
