@@ -45,14 +45,14 @@ class Place(NamedTuple):
 
 PLACES = {
     "tallinn-harbour": Place(36_000, simulated.HELD, "limiting"),
-    "tartu-dairy": Place(9_200, simulated.EXCEEDED, "monitoring"),
+    "tartu-dairy": Place(19_000, simulated.EXCEEDED, "limiting"),
     "parnu-hotel": Place(27_500, simulated.HELD, "limiting"),
     "saaremaa-farm": Place(3_100, simulated.WELL, "failsafe", pv_w=5_400),
-    "turku-marina": Place(31_000, simulated.WELL, "monitoring", "v3.70~14", "py312-v370"),
+    "turku-marina": Place(33_000, simulated.WELL, "monitoring", "v3.70~14", "py312-v370"),
     "oulu-sawmill": Place(44_000, simulated.WELL, "not_enforceable"),
-    "inari-lodge": Place(2_700, simulated.WELL, "monitoring", "v3.55", "py38-normal"),
-    "riga-depot": Place(14_000, simulated.WELL, "monitoring"),
-    "liepaja-yard": Place(6_400, simulated.WELL, "monitoring", "v2.94", "py38-normal"),
+    "inari-lodge": Place(3_700, simulated.WELL, "monitoring", "v3.55", "py38-normal"),
+    "riga-depot": Place(21_000, simulated.WELL, "monitoring"),
+    "liepaja-yard": Place(7_300, simulated.WELL, "monitoring", "v2.94", "py38-normal"),
     "cesis-workshop": Place(9_600, simulated.HELD, "limiting"),
 }
 NO_ESS, NO_METER = "oulu-sawmill", "saaremaa-farm"
@@ -118,7 +118,7 @@ def _spec(name: str, variables: Mapping[str, Any]) -> DeviceSpec:
     limit_w = own.get("export_limiter_max_multiplus_output_w", place.load_w + place.pv_w)
     inverter = {"name": "ttyS4", "phases": phases, "units": phases}
     inverter["nominal_w"] = round(1.25 * limit_w / phases, -2)
-    site = {"name": name, "vebus": [inverter], "load_w": place.load_w / 2}
+    site = {"name": name, "vebus": [inverter], "load_w": 0.9 * min(place.load_w, limit_w)}
     if place.pv_w:
         site |= {"pv_dc_w": place.pv_w, "feed_in": True, "battery": {"charge_w": 0}}
     portal_id = own.pop("export_limiter_portal_id")

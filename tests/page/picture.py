@@ -1,4 +1,7 @@
-"""The README's pictures of the fleet page: `python -m page.picture DIRECTORY`."""
+"""The README's pictures of the fleet page: `python -m page.picture DIRECTORY`.
+
+They are taken from the page that status.yml wrote of ten simulated devices; see `page.example`.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +9,84 @@ import io
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
+from deployment import Controller, pin
+from gx.fleet import Fleet
+from gx.inventory import REPOSITORY
 from PIL import Image
-from role import load
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from page import simulated
+from page import example
 from page.browser import start
 
 WIDTH = 1400
-HEIGHTS = {"fleet": 780, "site": 1240}
-EXCEEDED = 3  # the site whose record is worth a look
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+GAP = 28
+BEHIND = "#7d8792"
+COLOURS = 256
 PLOTTED = """
-return [...document.querySelectorAll(".small, #site .plot")]
+return document.documentElement.dataset.ready === "yes"
+  && [...document.querySelectorAll(".small, #site .plot")]
   .filter((place) => place.offsetHeight && place.getBoundingClientRect().top < innerHeight)
   .every((place) => place.querySelector("canvas"))
 """
 
 
 def main(directory: Path) -> None:
-    """Write a report of ten invented sites and take a picture of the fleet and of one site."""
-    hosts = [host._asdict() for host in simulated.ten()]
+    """Deploy to ten simulated devices, look at them, and take pictures of the page."""
+    commit = pin.head(str(REPOSITORY))
+    pinned = {
+        "export_limiter_repository": str(REPOSITORY),
+        "export_limiter_commit": commit,
+        "export_limiter_sha256": pin.build(str(REPOSITORY), commit).sha256,
+    }
     with tempfile.TemporaryDirectory() as temporary:
-        page = load("controller/report.py").write(temporary, hosts, simulated.NOW, "status")
-        browser = start(Path(temporary, "profile"), "Europe/Tallinn", WIDTH)
+        workdir = Path(temporary)
+        print(f"deploying {commit[:12]} to ten simulated devices, about a minute")
+        with Fleet.create([], workdir / "fleet") as fleet:
+            controller = Controller(fleet, SimpleNamespace(whole=pinned), workdir)
+            page = example.play(fleet, controller).status
+        browser = start(workdir / "profile", "Europe/Tallinn", WIDTH)
         try:
-            for name, mark in (("fleet", ""), ("site", f"#site-{EXCEEDED}")):
-                browser.set_window_size(WIDTH, HEIGHTS[name])
-                browser.get("about:blank")
-                browser.get(page.as_uri() + mark)
-                take(browser, directory / f"{name}.png")
+            take_all(browser, page.as_uri(), directory)
         finally:
             browser.quit()
 
 
-def take(browser: webdriver.Chrome, path: Path) -> None:
-    """Wait for the plots and save what is seen, in few bytes."""
+def take_all(browser: webdriver.Chrome, url: str, directory: Path) -> None:
+    """Take the fleet by day, by night and on a phone, and one site."""
+    site = list(example.PLACES).index(example.EXCEEDED)
+    screen = {"width": WIDTH, "deviceScaleFactor": 1, "mobile": False}
+    save(take(browser, url, {**screen, "height": 1000}), directory / "fleet.png")
+    narrow = {**screen, "width": 1250, "height": 1450}
+    save(take(browser, f"{url}#site-{site}", narrow), directory / "site.png")
+    dark = take(browser, url, {**screen, "width": 1290, "height": 844}, "dark")
+    phone = take(browser, url, PHONE)
+    phone = phone.resize((dark.height * phone.width // phone.height, dark.height))
+    both = Image.new("RGB", (dark.width + GAP + phone.width, dark.height), BEHIND)
+    both.paste(dark, (0, 0))
+    both.paste(phone, (dark.width + GAP, 0))
+    save(both, directory / "looks.png")
+
+
+def take(
+    browser: webdriver.Chrome, url: str, metrics: dict[str, object], scheme: str = "light"
+) -> Image.Image:
+    """Open the page on such a screen, wait for its plots, and return what is seen."""
+    prefers = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [prefers]})
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get("about:blank")
+    browser.get(url)
     WebDriverWait(browser, 20).until(lambda b: b.execute_script(PLOTTED))
-    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    return Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture in few bytes."""
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"wrote {path}")
 
 

@@ -72,7 +72,8 @@ def many(count: int, seed: int = 1) -> list[Any]:
             found.append(site(name, kind, chance))
             made[kind].append(found[-1])
         else:
-            found.append(chance.choice(made[kind])._replace(name=name))
+            drift = ["boot line: absent"] if chance.random() < 0.02 else []
+            found.append(chance.choice(made[kind])._replace(name=name, drift=drift))
     return found
 
 
@@ -110,9 +111,8 @@ def site(name: str, kind: Kind = WELL, chance: random.Random | None = None, **ch
         "received_at": NOW - chance.randrange(40),
         "history": _reply(minutes, kind, limit_w, chance),
     }
-    drift = ["boot line: absent"] if chance.random() < 0.02 else []
     groups = ["all", "gx", *chance.sample(GROUPS, chance.randrange(3))]
-    return fleet.Host(name, groups, probe, drift)
+    return fleet.Host(name, groups, probe, [])
 
 
 def _wanted(limit_w: float) -> dict[str, Any]:

@@ -75,6 +75,31 @@ def test_a_phone_needs_no_sideways_scrolling(browser, ten, index):
     assert wide <= 390
 
 
+def test_paper_is_light_and_has_the_whole_plot(browser, ten):
+    prefer(browser, "dark")
+    opened(browser, ten, 0)
+
+    pages = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    back, wide = colours(browser)[0], browser.execute_script("return large.width")
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+
+    assert len(pages) > 20_000
+    assert brightness(back) > 0.8
+    assert wide < 720
+    assert brightness(colours(browser)[0]) < 0.2
+
+
+@pytest.mark.parametrize("wide", [1250, 1290, 1400, 1900])
+def test_no_column_runs_into_the_next(browser, five_hundred, wide):
+    browser.set_window_size(wide, 900)
+    opened(browser, five_hundred)
+
+    script = """return [...document.querySelectorAll('#sites tbody td')]
+        .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).length"""
+    assert browser.execute_script(script) == 0
+
+
 def test_small_plots_are_drawn_when_they_come_into_view(browser, five_hundred):
     opened(browser, five_hundred)
     count = "return document.querySelectorAll('#sites canvas').length"

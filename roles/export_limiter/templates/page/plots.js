@@ -58,8 +58,10 @@ function columns(site) {
     series[`${quantity}_min_w`] || means,
     series[`${quantity}_max_w`] || means,
     means,
-    spread(series, "cap_w"),
     spread(series, `${quantity}_limit_w`),
+    spread(series, "cap_w"),
+    // The cap is one of the output, which is not what is limited here.
+    ...(quantity === "export" ? [series.output_mean_w || means.map(() => null)] : []),
   ];
 }
 
@@ -73,7 +75,7 @@ function clock(_, values) {
   return moments.map((moment, i) => moment.slice(-5) + (i === 0 || day(i) !== day(i - 1) ? `\n${day(i)}` : ""));
 }
 
-function lines(small) {
+function lines(site, small) {
   const width = small ? 1 : 1.5;
   const told = (_, value) => show("power", value);
   return [
@@ -81,8 +83,9 @@ function lines(small) {
     { label: "least", stroke: colour("band"), width: 0, points: { show: false }, value: told },
     { label: "most", stroke: colour("band"), width: 0, points: { show: false }, value: told },
     { label: "mean", stroke: colour("output"), width, fill: small ? colour("band") : null, points: { show: false }, value: told },
-    { label: "cap", stroke: colour("cap"), width, paths: step(), points: { show: false }, value: told },
     { label: "limit", stroke: colour("limit"), width, dash: [5, 4], paths: step(), points: { show: false }, value: told },
+    { label: "cap", stroke: colour("cap"), width, paths: step(), points: { show: false }, value: told },
+    ...(limited(site) === "export" ? [{ label: "output", stroke: colour("quiet"), width, points: { show: false }, value: told }] : []),
   ];
 }
 
@@ -104,7 +107,7 @@ function plot(site, place, small, width, height, hooks) {
       legend: { show: !small, live: true },
       cursor: { show: !small, drag: { x: true, y: false } },
       scales: { y: { range } },
-      series: lines(small),
+      series: lines(site, small),
       bands: [{ series: [2, 1], fill: colour("band") }],
       axes: axes(small),
       padding: small ? [2, 0, 0, 0] : [10, 12, 0, 0],

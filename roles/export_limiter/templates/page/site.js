@@ -197,8 +197,8 @@ function zoomed(site) {
     });
   };
   view.draw = draw;
-  const named = limited(site) === "export" ? "Export" : "Output";
-  const note = `${named}: the band is from least to most, the line is the mean; a red stripe is an excursion above the limit, the strip at the foot is the state. `
+  const exporting = limited(site) === "export";
+  const note = `${exporting ? "Export, and the output with its cap" : "Output"}: the band is from least to most, the line is the mean; a red stripe is an excursion above the limit, the strip at the foot is the state. `
     + `One point is ${series.step_s / 60} min. Drag to zoom, double-click for all.`;
   return section("Last 24 hours", tools, place, key, element("p", { class: "quiet" }, note));
 }
