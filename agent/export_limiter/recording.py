@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from export_limiter.config import Config
 from export_limiter.files import read_json, write_text
@@ -49,22 +49,25 @@ class Recording:
         lost = output_w is None or (export_limit_w is not None and export_w is None)
         if state == FAILSAFE or lost:
             return Reading(state, cap_w)
-        over_export_w = None if export_limit_w is None else export_w - export_limit_w
         return Reading(
             state,
             cap_w,
             output_w,
             None if export_limit_w is None else export_w,
-            None if limit_w is None else self._over_output_w(status, limit_w),
-            over_export_w,
+            self._over_w(status, "inverter_output_w", limit_w),
+            self._over_w(status, "grid_export_w", export_limit_w),
         )
 
-    def _over_output_w(self, status: Mapping[str, Any], limit_w: float) -> float:
+    def _over_w(
+        self, status: Mapping[str, Any], name: str, limit_w: Optional[float]
+    ) -> Optional[float]:
         """The total above its limit, or a phase above its share where that is worse."""
-        over_w = [status["inverter_output_w"] - limit_w]
+        if limit_w is None:
+            return None
+        over_w = [status[name] - limit_w]
         if self._config.per_phase:
             share_w = limit_w / self._config.phase_count
-            phases_w = [phase["inverter_output_w"] for phase in status["phases"]]
+            phases_w = [phase.get(name) for phase in status["phases"]]
             over_w += [phase_w - share_w for phase_w in phases_w if phase_w is not None]
         return float(max(over_w))
 

@@ -101,6 +101,24 @@ def test_a_phase_above_its_share_is_above_the_limit(tmp_path):
     assert recorded.ring["open"][0][3] == 600
 
 
+@pytest.mark.parametrize(
+    ("per_phase", "over_w"), [(True, 400), ("strict", 400), (False, None)], ids=str
+)
+def test_a_phase_that_exports_more_than_its_share_is_above_the_limit(tmp_path, per_phase, over_w):
+    exports_w = {"L1": 1400.0, "L2": -900.0, "L3": None}
+    phases = [
+        {"phase": p, "inverter_output_w": 0.0, "grid_export_w": exports_w[p]} for p in exports_w
+    ]
+    limits = {"max_multiplus_output_w": None, "max_grid_export_w": 3000.0}
+
+    recorded = Recorded(tmp_path, per_phase=per_phase, phase_count=3, **limits)
+    recorded.run(61, status(3000.0, 500.0, phases=phases))
+
+    assert [each[:1] + each[3:] for each in recorded.ring["open"]] == (
+        [["export", over_w]] if over_w else []
+    )
+
+
 def test_events_are_what_a_person_asks_for(recorded):
     recorded.run(2, status(state="starting", reason="waiting", method=None))
     recorded.run(2, status())
