@@ -243,11 +243,30 @@ def test_the_spreadsheet_has_a_line_for_each_site():
     assert rows[0]["last_contact"].startswith("2026-11-22T15:1")
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", "\tx"])
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", "\tx", "=cmd|' /C calc'!A0", "\uff1d1"])
 def test_a_name_is_no_formula(name):
     rows = list(csv.reader(io.StringIO(sheet.render(built(simulated.offline(name))))))
 
     assert rows[1][0] == "'" + name
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_no_cell_is_a_formula_whatever_is_taken_for_a_separator(separator):
+    names = ["a;=1+1", "a, -1", " =1", 'a";=1', "a\t@x", "x\n=1", *simulated.HOSTILE]
+    hosts = [simulated.offline(n)._replace(groups=[n], drift=[n]) for n in names]
+
+    text = sheet.render(built(*hosts))
+
+    cells = [c for row in csv.reader(io.StringIO(text), delimiter=separator) for c in row]
+    assert [cell for cell in cells if cell.strip().startswith(("=", "+", "@"))] == []
+
+
+def test_ordinary_names_and_numbers_are_as_they_are():
+    row = next(csv.DictReader(io.StringIO(sheet.render(built(SITE)))))
+
+    site = only(SITE)
+    assert (row["site"], row["reason"]) == ("tartu-dairy", site["reason"])
+    assert float(row["output_w"]) == site["output_w"]
 
 
 # --- numbers for people

@@ -208,7 +208,11 @@ def _measured(status: Mapping[str, Any]) -> dict[str, Any]:
         "output_w": status.get("inverter_output_w"),
         "export_w": status.get("grid_export_w"),
         "phases": [
-            {"phase": each.get("phase"), "output_w": each.get("inverter_output_w")}
+            {
+                "phase": each.get("phase"),
+                "output_w": each.get("inverter_output_w"),
+                "export_w": each.get("grid_export_w"),
+            }
             for each in status.get("phases", [])
         ],
         "inverters": status.get("inverters", []),

@@ -63,6 +63,8 @@ def _metrics(
     yield Metric("info", "gauge", "What runs on the device.", [(about, 1 if reached else None)])
     yield _one_of("state", "The state of the agent.", states, site["state"])
     yield _one_of("verdict", "Whether the site keeps its limit.", verdicts, site["verdict"])
+    since = site["state_since"]
+    yield _gauge("state_since_timestamp_seconds", "Since when the agent is in its state.", since)
     yield _gauge("enforceable", "Whether a cap would act now.", site["enforceable"])
     yield _gauge("binding", "Whether the cap holds the output down now.", site["binding"])
     yield _gauge("output_watts", "Power that the inverters deliver.", site["output_w"])

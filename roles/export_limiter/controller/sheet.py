@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import re
 from typing import Any, Mapping
 
 # The column, and where data.json has it for each site.
@@ -47,14 +48,15 @@ COLUMNS = {
     "drift": "drift",
 }
 TIMES = ("state_since", "in_place_since", "last_contact")
-# A spreadsheet takes a text that begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a text that begins so for a formula, and also what stands behind the end of a
+# cell, which in many countries is a semicolon.
+FORMULA = re.compile(r"(^|[;,\t\r\n])(\s*)(?=[=+\-@＝＋－＠])|^(?=[\t\r\n])")
 
 
 def render(data: Mapping[str, Any]) -> str:
     """The table as CSV, with a line of names."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(COLUMNS)
     for site in data["sites"]:
         writer.writerow([_cell(name, _at(site, path)) for name, path in COLUMNS.items()])
@@ -76,5 +78,5 @@ def _cell(name: str, value: Any) -> Any:
     if isinstance(value, list):
         value = "; ".join(map(str, value))
     if isinstance(value, str):
-        return "'" + value if value.startswith(FORMULA) else value
+        return FORMULA.sub(lambda found: found[0] + "'", value)
     return str(value).lower() if isinstance(value, bool) else value

@@ -81,10 +81,11 @@ function others(site) {
   const said = element("p", { class: "quiet" }, lower
     ? "The device is held lower than our cap: by its battery, a user's setting or another program."
     : "Nothing holds the device lower than our cap.");
-  const phases = site.phases.map((_, i) => [field(site, `phases.${i}.phase`, "plain"), field(site, `phases.${i}.output_w`, "power")]);
+  const phases = site.phases.map((_, i) => 
+    [field(site, `phases.${i}.phase`, "plain"), field(site, `phases.${i}.output_w`, "power"), field(site, `phases.${i}.export_w`, "exchange")]);
   return [
     section("What else limits it", found.children.length ? said : "", found),
-    section("Phases", table(["Phase", "Output"], phases, "Nothing is known of the phases.")),
+    section("Phases", table(["Phase", "Output", "Grid"], phases, "Nothing is known of the phases.")),
   ];
 }
 
