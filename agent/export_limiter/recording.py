@@ -32,6 +32,9 @@ class Recording:
 
     def note(self, status: Mapping[str, Any], now: float, wall_s: float) -> None:
         """The status of one tick."""
+        powers = [status[name] for name in ("inverter_output_w", "grid_export_w", "cap_w")]
+        shown = ["---" if power_w is None else "%.0f" % power_w for power_w in powers]
+        log.debug("output %s W, export %s W, cap %s W: %s", *shown, status["state"])
         self._events(status, now)
         minute_ended, day_ended = self._history.note(self._reading(status), now, wall_s)
         if minute_ended or status["state"] == STOPPING:

@@ -1,23 +1,32 @@
 """What playbooks leave behind for people: the page of the fleet, its data and the metrics."""
 
 import json
+import re
+import subprocess
 
+import held
 import jsonschema
 import pytest
 from deployment import Controller, agents
 from gx.waiting import wait_until
-from role import ROLE
+from role import REPOSITORY, ROLE
 
 ONE_PHASE = {
     "site": {"name": "site", "vebus": [{"name": "ttyS4", "phases": 1}], "load_w": 2000},
     "variables": {"export_limiter_max_multiplus_output_w": 5000, "export_limiter_phase_count": 1},
 }
+README = (REPOSITORY / "README.md").read_text()
 SCHEMA = json.loads((ROLE / "controller/data.schema.json").read_text())
 
 
 @pytest.fixture
 def controller(fleet, repository, tmp_path):
     return Controller(fleet, repository, tmp_path)
+
+
+def commands(after):
+    """The commands of the README's first block after these words."""
+    return README.split(after)[1].split("```")[1].strip().splitlines()
 
 
 def written(controller):
@@ -71,3 +80,30 @@ def test_a_stopped_agent_hands_over_what_it_had_recorded(controller, make_device
     events = [event["text"] for event in site["history"]["events"]]
     assert events[0].startswith("started: version ")
     assert events[-1] == "stopping: asked to stop"
+
+
+def test_the_readme_tells_a_technician_at_the_device_what_is_there(
+    controller, make_device, tmp_path
+):
+    device, printed = make_device(**ONE_PHASE), tmp_path / "printed"
+    controller.play("deploy", [device])
+    log, status = re.findall(r"`(/data/log/[^`]+)`", README)[0], commands("this shows the present")
+
+    assert "limiting by ess_override" in device.run(f"cat {log}").stdout
+    assert device.run(status[0]).stdout.startswith("monitoring: ")
+
+    down, enter, run, up = commands("run the agent by hand")
+    device.run(down)
+    wait_until(lambda: agents(device) == 0, "the agent to stop")
+    with printed.open("w") as file:
+        words = device.command("sh", "-c", f"{enter} && exec {run}")
+        by_hand = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
+    decided = r"DEBUG output (\d+) W, export -?\d+ W, cap 5000 W: monitoring"
+    wait_until(lambda: len(re.findall(decided, printed.read_text())) >= 3, "some decisions", 40)
+    numbers = [number for number, words in held.processes(device) if b"--debug" in words]
+    device.run(f"kill -INT {numbers[0]}")
+
+    assert by_hand.wait(20) == 0
+    assert "stopping: asked to stop" in printed.read_text()
+    device.run(up)
+    wait_until(lambda: agents(device) == 1, "the service to run again")

@@ -25,6 +25,8 @@ NO_DEFAULT = {
     "failsafe_limit_w": "computed",
 }
 
+SAID_BY_SSH = ("Connection refused",)
+
 # Bounded by another value, and only then by the agent's own highest number.
 HIGHEST = {"max_power_increase_per_step_w": "max_power_change_per_step_w"}
 
@@ -42,6 +44,16 @@ def table() -> dict[str, Value]:
     section = README.split("\n## Configuration\n")[1].split("\n## ")[0]
     rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
     return {row[0].strip(" `"): Value(*(cell.strip() for cell in row[1:])) for row in rows}
+
+
+def symptoms() -> list[str]:
+    """What the README quotes in its two columns of what a person sees."""
+    quoted: set[str] = set()
+    for heading, column in (("How it fails", 2), ("When something is wrong", 0)):
+        section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        rows = [line.strip("|").split("|") for line in section.splitlines() if line[:2] == "| "]
+        quoted.update(code for row in rows for code in re.findall(r"`([^`]+)`", row[column]))
+    return sorted(each for each in quoted if not each.endswith(".yml"))
 
 
 def prose() -> list[str]:
@@ -120,6 +132,13 @@ def test_what_the_readme_makes_can_be_made(target):
 @pytest.mark.parametrize("name", sorted(set(PLAYBOOK.findall(README))))
 def test_a_named_playbook_exists(name):
     assert (ROOT / "playbooks" / name).exists()
+
+
+@pytest.mark.parametrize("symptom", symptoms())
+def test_a_symptom_is_what_a_program_of_ours_says(symptom):
+    said = [path.read_text() for path in (*ROOT.glob("agent/**/*.py"), *ROLE.glob("**/*.py"))]
+
+    assert any(symptom in text for text in said) or symptom in SAID_BY_SSH
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

@@ -137,6 +137,17 @@ def test_events_are_what_a_person_asks_for(recorded):
     ]
 
 
+def test_every_tick_can_be_read(recorded, caplog):
+    caplog.set_level("DEBUG", "export_limiter")
+
+    recorded.run(1, status(3000.4)).run(1, status(None, state="failsafe", cap_w=None))
+
+    assert caplog.messages == [
+        "output 3000 W, export --- W, cap 6000 W: monitoring",
+        "output --- W, export --- W, cap --- W: failsafe",
+    ]
+
+
 def test_a_directory_that_can_not_be_written_stops_nothing(tmp_path):
     recorded = Recorded(tmp_path / "gone")
 
