@@ -14,6 +14,8 @@ from types import SimpleNamespace
 from deployment import Controller, pin
 from gx.fleet import Fleet
 from gx.inventory import REPOSITORY
+from gx.namespaces import SimulationError
+from gx.waiting import DeadlineError
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
@@ -69,6 +71,7 @@ def take_all(browser: webdriver.Chrome, url: str, directory: Path) -> None:
     both.paste(dark, (0, 0))
     both.paste(phone, (dark.width + GAP, 0))
     save(both, directory / "looks.png")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def take(
@@ -91,4 +94,7 @@ def save(picture: Image.Image, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except (SimulationError, DeadlineError) as stopped:
+        sys.exit(f"picture: {stopped}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from page import simulated
+from page import picture, simulated
 from page.reading import DRAWN, NAMES, click, opened
 
 MOST_BYTES = 5_000_000
@@ -110,6 +111,21 @@ def test_small_plots_are_drawn_when_they_come_into_view(browser, five_hundred):
 
     WebDriverWait(browser, 10).until(lambda b: b.execute_script(count) > first)
     assert first < 100
+
+
+def test_the_pictures_are_of_the_fleet_of_one_site_and_of_both_themes(browser, ten, tmp_path):
+    picture.take_all(browser, ten.url, tmp_path)
+
+    sizes = {path.stem: Image.open(path).size for path in tmp_path.iterdir()}
+    assert sizes["fleet"] == (1400, 1000)
+    assert sizes["site"] == (1250, 1450)
+    assert sizes["looks"][1] == 844
+    dark, light = (
+        Image.open(tmp_path / "looks.png").convert("RGB").getpixel(xy)
+        for xy in ((5, 5), (sizes["looks"][0] - 5, 5))
+    )
+    assert max(dark) < 60
+    assert min(light) > 200
 
 
 # --- hostile names, and nothing from elsewhere
