@@ -35,9 +35,12 @@ class Recording:
         powers = [status[name] for name in ("inverter_output_w", "grid_export_w", "cap_w")]
         shown = ["---" if power_w is None else "%.0f" % power_w for power_w in powers]
         log.debug("output %s W, export %s W, cap %s W: %s", *shown, status["state"])
+        states = {status["state"], self._before.get("state")}
+        turned = len(states) == 2 and not states <= set(QUIET_STATES)
         self._events(status, now)
         minute_ended, day_ended = self._history.note(self._reading(status), now, wall_s)
-        if minute_ended or status["state"] == STOPPING:
+        # Who looks must not wait a minute for what has just happened.
+        if minute_ended or turned or status["state"] == STOPPING:
             self._write(self._ring_path, self._history.ring(now), durable=False)
         if day_ended:
             self._write(self._days_path, self._history.days(), durable=True)

@@ -74,7 +74,7 @@ def test_the_data_is_what_the_sites_do(story, looked):
         }
         assert told["portal_id"] == device.spec.portal_id
         assert told["firmware"] == device.spec.version
-        assert told["output_w"] == pytest.approx(truth["output_w"], rel=0.01, abs=10)
+        assert told["output_w"] == pytest.approx(truth["output_w"], rel=0.01, abs=100)
 
 
 def test_the_day_and_the_days_before_are_there_at_the_end_of_a_roll_out_too(deployed, looked):
@@ -86,6 +86,20 @@ def test_the_day_and_the_days_before_are_there_at_the_end_of_a_roll_out_too(depl
     day = site(looked, example.EXCEEDED)["compliance"]["day"]
     assert [day[k] for k in ("below_15_s", "from_15_to_60_s", "above_60_s")] == [1, 1, 1]
     assert deployed.data["totals"]["rollout"]["confirmed"] == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        (example.NO_ESS, "not_enforceable: the ESS assistant is not installed"),
+        (example.NO_METER, "failsafe: no usable export measurement"),
+    ],
+)
+def test_what_has_just_happened_is_the_last_event(looked, name, event):
+    told = site(looked, name)
+
+    assert told["history"]["events"][-1]["text"].startswith(event)
+    assert told["history"]["events"][-1]["at"] == pytest.approx(told["state_since"], abs=2)
 
 
 @pytest.mark.parametrize("name", ["deployed", "looked"])

@@ -119,11 +119,12 @@ def test_what_a_roll_out_put_in_place_is_what_runs():
 def test_of_what_was_gone_back_to_only_what_is_known_is_told():
     status = {**SITE.probe["status"], "pid": 999}
     applied = {"state": "confirmed", "id": f"{'c' * 40}-0123456789ab", "status": status}
+    applied["received_at"] = NOW + 7
     host = SITE._replace(applied=applied, rollout={"state": "confirmed", "reason": "healthy"})
 
     site = only(host, playbook="rollback")
 
-    assert (site["release"]["commit"], site["release"]["since"]) == ("c" * 40, None)
+    assert (site["release"]["commit"], site["release"]["since"]) == ("c" * 40, NOW + 7)
     assert site["config"] is None
 
 

@@ -63,11 +63,23 @@ def recorded(tmp_path):
 
 def test_the_ring_is_written_when_a_minute_has_ended(recorded):
     recorded.run(59, status())
-    assert not (recorded.directory / "history.json").exists()
+    assert recorded.ring["minutes"] == []
 
     recorded.run(1, status())
 
     assert recorded.last["output_mean_w"] == 3000
+
+
+@pytest.mark.parametrize(
+    ("state", "written"),
+    [("failsafe", True), ("not_enforceable", True), ("limiting", False), ("monitoring", False)],
+)
+def test_the_ring_is_written_at_once_when_a_bad_state_begins(recorded, state, written):
+    recorded.run(5, status())
+
+    recorded.run(1, status(state=state, reason="why"))
+
+    assert (recorded.events[-1] == f"{state}: why") == written
 
 
 def test_the_ring_is_written_when_the_agent_stops(recorded):

@@ -233,7 +233,7 @@ def _device(
             "id": current,
             "commit": current.partition("-")[0] if current else None,
             "version": status.get("version") or probe.get("version") or None,
-            "since": _here(probe.get("since"), kept),
+            "since": _here(probe.get("since"), kept) or _whole(probe.get("changed_at")),
         },
         "firmware": probe.get("firmware"),
         "machine": probe.get("machine"),
@@ -245,6 +245,10 @@ def _device(
 def _here(at: float | None, kept: Mapping[str, Any] | None) -> int | None:
     """A time of the device's clock by the controller's."""
     return None if at is None else round(at - ((kept or {}).get("clock_off_s") or 0))
+
+
+def _whole(at: float | None) -> int | None:
+    return None if at is None else round(at)
 
 
 def _digest(config: str) -> str:

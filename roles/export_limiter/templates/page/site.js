@@ -77,8 +77,8 @@ function others(site) {
     ["Feed-in limit of the device", "others.max_feed_in_w", "power"],
     ["Grid code's limit per phase", "others.export_limit_a", "current"], ["ESS mode", "others.hub4_mode", "mode"],
   ]);
-  const lower = site.others.applied_w !== null && site.cap_w !== null && site.others.applied_w < site.cap_w - 1;
-  const said = element("p", { class: "quiet" }, lower
+  const lower = site.others.applied_w !== null && site.others.applied_w < site.cap_w - 1;
+  const said = element("p", { class: "quiet" }, site.cap_w === null ? "No cap of ours is in force." : lower
     ? "The device is held lower than our cap: by its battery, a user's setting or another program."
     : "Nothing holds the device lower than our cap.");
   const phases = site.phases.map((_, i) => 
