@@ -1,12 +1,16 @@
 """The history on its way: what the agent kept is what the controller reads from the probe."""
 
+import base64
 import json
+import random
+import zlib
 
 import pytest
 from export_limiter.history import DAY_FIELDS, MINUTE_FIELDS, History
 from export_limiter.tally import Reading
 from hypothesis import given
 from hypothesis import strategies as st
+from page import simulated
 from role import load
 
 device = load("files/device.py")
@@ -102,6 +106,20 @@ def test_a_reply_that_makes_no_sense_costs_nobody_else_the_report(reply):
 
 def test_a_device_without_a_history_has_none():
     assert history.read(None, RECEIVED) is None
+
+
+def test_a_day_and_ninety_before_it_are_few_bytes_on_the_link(place, record_property):
+    chance = random.Random(1)
+    ring = {"fields": MINUTE_FIELDS, "minutes": simulated.day(simulated.WELL, 30_000, chance)}
+    days = [row for _ in range(4) for row in simulated.days_before(simulated.HELD, 3e4, chance)]
+    keep(place, json.dumps(ring), json.dumps({"fields": DAY_FIELDS, "days": [*days, *days[:6]]}))
+
+    reply = json.dumps(place.history(), sort_keys=True).encode()
+    carried = len(base64.b85encode(zlib.compress(reply, 9)))
+
+    record_property("history_bytes", carried)
+    assert len(history.read(json.loads(reply), RECEIVED)["days"]) == 90
+    assert carried < 16_000
 
 
 @given(st.lists(st.none() | st.integers(-50_000, 50_000) | st.sampled_from(["monitoring"])))
