@@ -1,8 +1,11 @@
 """The agent's history: what its minutes, days, excursions and events say of the ticks."""
 
+import json
+import tracemalloc
+
 import pytest
 from export_limiter import judgement, limiter
-from export_limiter.history import DAY_S, EXCURSIONS, MINUTES, History
+from export_limiter.history import DAY_FIELDS, DAY_S, DAYS, EVENTS, EXCURSIONS, MINUTES, History
 from export_limiter.tally import STATES, Reading
 from told import LIMIT_W, NOON, Told, reading
 
@@ -123,3 +126,26 @@ def test_ring_and_days_are_bounded():
     assert len(told.minutes) <= MINUTES
     assert len(told.ring["excursions"]) <= EXCURSIONS + 1
     assert len(told.history.ring(told.now)) < 300_000
+
+
+def test_a_full_history_takes_at_most_two_megabytes_also_while_it_is_read_and_written():
+    told = Told()
+    told.run(1440 * 60, reading(3210.9), step=10.0)
+    for i in range(4 * EXCURSIONS):
+        told.history.event("x" * 200, told.now)
+        told.run(4, reading(LIMIT_W + 140.1 * (-1) ** (i // 2)), step=2.0)
+    days = [["2026-11-22", *[1234.567] * (len(DAY_FIELDS) - 1)]] * DAYS
+    files = told.history.ring(told.now), json.dumps({"fields": DAY_FIELDS, "days": days})
+    ring = json.loads(files[0])
+    assert (len(ring["events"]), len(ring["excursions"])) == (EVENTS, EXCURSIONS)
+    assert len(ring["minutes"]) >= MINUTES - 1
+
+    tracemalloc.start()
+    resumed = History(LIMIT_W, None)
+    resumed.resume(*map(json.loads, files), told.now + 1)
+    text = resumed.ring(told.now + 2)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(text) > 100_000
+    assert kept < peak < 2_000_000
