@@ -24,6 +24,9 @@ UNBOUND_S = 30.0  # a cap that has not bound for so long tells nothing of what i
 REVERSAL_W = 25.0
 REVERSALS = 3
 REVERSALS_WITHIN_S = 120.0  # with ESS's own loop a swing takes half a minute
+HUNTING_SKEW_S = 5.0
+SAME_SITE_W = 100.0
+SAME_SITE_SHARE = 0.25
 
 
 class GainEstimate:
@@ -78,20 +81,42 @@ class GainEstimate:
 
 
 class Hunting:
-    """Three reversals in two minutes: the ages of the figures differ by more than thought."""
+    """Whether the cap swings by itself: the ages of the figures differ by more than thought.
+
+    Three reversals in two minutes tell it, while the rest of the site may have stayed as it was.
+    A cap that follows a hob or a cloud up and down does not hunt.
+    """
 
     def __init__(self) -> None:
         self.found = False
         self._direction = 0
         self._reversals: Deque[float] = deque(maxlen=REVERSALS)
+        self._swing_w = 0.0
+        self._lowest_w, self._highest_w = -math.inf, math.inf
+
+    def noted(self, lowest_w: float, highest_w: float) -> None:
+        """Where the right cap lies now if the figures' ages differ by :data:`HUNTING_SKEW_S`.
+
+        Where that contradicts what was so before, by more than some share of the swing, the site
+        has changed: what the cap did until then was an answer to it.
+        """
+        low, high = max(lowest_w, self._lowest_w), min(highest_w, self._highest_w)
+        if low - high > max(SAME_SITE_W, SAME_SITE_SHARE * self._swing_w):
+            self._reversals.clear()
+            low, high = lowest_w, highest_w
+        if low <= high:
+            self._lowest_w, self._highest_w = low, high
 
     def moved(self, move_w: float, now: float) -> None:
         """A cap that binds was moved."""
         if abs(move_w) < REVERSAL_W:
             return
         direction = 1 if move_w > 0 else -1
-        if self._direction and direction != self._direction:
-            self._reversals.append(now)
+        if direction != self._direction:
+            if self._direction:
+                self._reversals.append(now)
+            self._swing_w = 0.0
         self._direction = direction
+        self._swing_w += abs(move_w)
         full = len(self._reversals) == REVERSALS
         self.found = self.found or (full and now - self._reversals[0] <= REVERSALS_WITHIN_S)

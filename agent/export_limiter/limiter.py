@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from export_limiter.config import Config, floor_w
 from export_limiter.freshness import Freshness
-from export_limiter.learning import BINDING_SHARE, BINDING_SLACK_W, GainEstimate, Hunting
+from export_limiter.learning import BINDING_SHARE, BINDING_SLACK_W, GainEstimate
 from export_limiter.limits import Bounds, Limits, Measurement, Tick
 from export_limiter.recent import Hold, Recent
 
@@ -27,7 +27,6 @@ LOOK_BACK_S = 5.0  # a cap above the highest output of this long binds nothing
 HIGHEST_POWER_W = 1_000_000.0  # the range's end where neither limit nor nominal power is known
 QUIET_MOVE_W = 200.0  # a cap that binds nothing is not rewritten for less
 STORED_INCREASE_HOLD_S = 600.0
-HUNTING_SKEW_S = 5.0
 
 
 class Actuator(NamedTuple):
@@ -67,7 +66,6 @@ class Limiter:
         self._outputs = Recent()
         self._highest_w: Optional[float] = None
         self._gain = GainEstimate()
-        self._hunting = Hunting()
         self._rising = Hold()
         self._above_limit = False
 
@@ -79,7 +77,7 @@ class Limiter:
     @property
     def hunting(self) -> bool:
         """Whether the cap was found to swing: the figures' ages differ by more than configured."""
-        return self._hunting.found
+        return self._limits.export is not None and self._limits.export.hunting.found
 
     def adopt(self, cap_w: Optional[float]) -> None:
         """Start over from a cap that stands at the control point; ``None`` for none of ours."""
@@ -92,11 +90,8 @@ class Limiter:
             return
         if self.cap_w is not None and cap_w < self.cap_w and self._above_limit:
             self._gain.hold()
-        if self.cap_w is not None and self._binding():
-            self._hunting.moved(cap_w - self.cap_w, now)
-            if self._limits.export and self._hunting.found:
-                export = self._limits.export
-                export.skew_s = max(export.skew_s, HUNTING_SKEW_S)
+        if self.cap_w is not None and self._limits.export and self._binding():
+            self._limits.export.hunting.moved(cap_w - self.cap_w, now)
         self.cap_w = cap_w
         self._changed_at = now
 

@@ -9,6 +9,7 @@ import math
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from export_limiter.config import Config, failsafe_limit_w
+from export_limiter.learning import HUNTING_SKEW_S, Hunting
 from export_limiter.recent import Hold, Recent
 
 # Per phase: land this far below the share, and relax only from further below, so that a phase
@@ -78,7 +79,8 @@ class ExportLimit:
         self._margin_w = config.export_margin_w
         self._delay_s = config.meter_delay_s
         self._hold_s = config.relax_hold_s
-        self.skew_s = config.measurement_skew_s
+        self._skew_s = config.measurement_skew_s
+        self.hunting = Hunting()
         self._low = Hold()
         self._lowest_w, self._highest_w = -math.inf, math.inf
         self._lately = Recent()
@@ -87,13 +89,13 @@ class ExportLimit:
         """Bounds for a fresh ``export_w``; a cap at or below ``binding_from_w`` binds.
 
         ``other = export - output`` needs figures of the same age, which are known to
-        ``skew_s`` only: tighten to the highest cap that is possible, relax to the lowest that
+        a second or so only: tighten to the highest cap that is possible, relax to the lowest that
         any reading of the last ``relax_hold_s`` allows, so that no single one opens the cap.
         """
-        window = outputs.aged(
-            now, max(0.0, self._delay_s - self.skew_s), self._delay_s + self.skew_s
-        )
         room_w = self._limit_w - self._margin_w - export_w
+        late = self._window(outputs, HUNTING_SKEW_S, now)
+        self.hunting.noted(room_w + min(late), room_w + max(late))
+        window = late if self.hunting.found else self._window(outputs, self._skew_s, now)
         lowest_w, highest_w = room_w + min(window), room_w + max(window)
         self._narrow(lowest_w, highest_w)
         self._lately.add(now, lowest_w)
@@ -108,6 +110,10 @@ class ExportLimit:
             return Bounds(self._highest_w - ahead_w, relax_w)
         # Below the limit only a cap that binds nothing follows the site down.
         return Bounds(max(self._highest_w, binding_from_w), relax_w)
+
+    def _window(self, outputs: Recent, skew_s: float, now: float) -> List[float]:
+        """The outputs that may be as old as the export figure is."""
+        return outputs.aged(now, max(0.0, self._delay_s - skew_s), self._delay_s + skew_s)
 
     def _narrow(self, lowest_w: float, highest_w: float) -> None:
         """Keep what earlier figures tell of the right cap until new ones contradict them.

@@ -17,7 +17,7 @@ def figures(profile, setting="base", product=EXPORT, **changes):
 
 @pytest.mark.parametrize(
     ("meter_age_s", "vebus_age_s"),
-    [(0.3, 1.0), (1.0, 1.0), (2.5, 1.0), (5.0, 1.0), (5.0, 5.0), (1.0, 2.5), (1.0, 5.0)],
+    [(0.3, 1.0), (1.0, 1.0), (2.5, 1.0), (5.0, 1.0), (5.0, 5.0), (1.0, 2.5), (1.0, 3.5)],
 )
 def test_the_site_comes_to_rest_whatever_the_ages_of_the_figures(meter_age_s, vebus_age_s):
     found = figures("P1", meter_age_s=meter_age_s, vebus_age_s=vebus_age_s)
@@ -44,3 +44,10 @@ def test_the_law_notices_an_age_it_was_not_told_of():
     case = Case(PROFILES["P8/5-1"], SETTINGS["base"], EXPORT)
 
     assert run(case, Ours(case)).hunting
+
+
+@pytest.mark.parametrize("profile", ["P4", "P5", "P7"])
+def test_a_load_that_comes_and_goes_is_no_hunting(profile):
+    case = Case(PROFILES[profile], SETTINGS["base"], EXPORT)
+
+    assert not run(case, Ours(case)).hunting
