@@ -157,7 +157,8 @@ def _searched(site: Mapping[str, Any]) -> str:
     """The text that the search looks through."""
     words = [VERDICT_WORDS[site["verdict"]], STATE_WORDS.get(site["state"], ""), site["reason"]]
     about = [site["name"], *site["groups"], *words, site["portal_id"], site["firmware"]]
-    about += [site["method"], site["release"]["commit"], site["release"]["version"], *site["drift"]]
+    about += [site["method"], site["release"]["commit"], site["release"]["version"]]
+    about += [*site["drift"], *site["warnings"], *(site["rollout"] or {}).values()]
     return " ".join(str(each) for each in about if each).lower()
 
 
