@@ -132,7 +132,7 @@ def test_a_full_history_takes_at_most_two_megabytes_also_while_it_is_read_and_wr
     told = Told()
     told.run(1440 * 60, reading(3210.9), step=10.0)
     for i in range(4 * EXCURSIONS):
-        told.history.event("x" * 200, told.now)
+        told.history.event("x" * 9000, told.now)
         told.run(4, reading(LIMIT_W + 140.1 * (-1) ** (i // 2)), step=2.0)
     days = [["2026-11-22", *[1234.567] * (len(DAY_FIELDS) - 1)]] * DAYS
     files = told.history.ring(told.now), json.dumps({"fields": DAY_FIELDS, "days": days})
