@@ -21,7 +21,7 @@ STEADY_W = 50.0
 STEADY_S = 3.0
 UNBOUND_S = 30.0  # a cap that has not bound for so long tells nothing of what it held before
 
-REVERSAL_W = 25.0
+TURN_W = 300.0  # what a swing is at least; a noisy meter moves a cap by less
 REVERSALS = 3
 REVERSALS_WITHIN_S = 120.0  # with ESS's own loop a swing takes half a minute
 HUNTING_SKEW_S = 5.0
@@ -91,7 +91,8 @@ class Hunting:
         self.found = False
         self._direction = 0
         self._reversals: Deque[float] = deque(maxlen=REVERSALS)
-        self._swing_w = 0.0
+        self._extreme_w: Optional[float] = None
+        self._turned_w = self._swing_w = 0.0
         self._lowest_w, self._highest_w = -math.inf, math.inf
 
     def noted(self, lowest_w: float, highest_w: float) -> None:
@@ -107,16 +108,17 @@ class Hunting:
         if low <= high:
             self._lowest_w, self._highest_w = low, high
 
-    def moved(self, move_w: float, now: float) -> None:
-        """A cap that binds was moved."""
-        if abs(move_w) < REVERSAL_W:
+    def moved(self, cap_w: float, now: float) -> None:
+        """A cap that binds was moved to ``cap_w``; it turns where it has come back some way."""
+        if self._extreme_w is None or self._direction * (cap_w - self._extreme_w) > 0:
+            self._extreme_w = cap_w
+        way_w = cap_w - self._extreme_w
+        if abs(way_w) < TURN_W:
             return
-        direction = 1 if move_w > 0 else -1
-        if direction != self._direction:
-            if self._direction:
-                self._reversals.append(now)
-            self._swing_w = 0.0
-        self._direction = direction
-        self._swing_w += abs(move_w)
+        if self._direction:
+            self._reversals.append(now)
+            self._swing_w = abs(self._extreme_w - self._turned_w)
+        self._direction = 1 if way_w > 0 else -1
+        self._turned_w, self._extreme_w = self._extreme_w, cap_w
         full = len(self._reversals) == REVERSALS
         self.found = self.found or (full and now - self._reversals[0] <= REVERSALS_WITHIN_S)
