@@ -62,7 +62,7 @@ def take_all(browser: webdriver.Chrome, url: str, directory: Path) -> None:
     site = list(example.PLACES).index(example.EXCEEDED)
     screen = {"width": WIDTH, "deviceScaleFactor": 1, "mobile": False}
     save(take(browser, url, {**screen, "height": 1000}), directory / "fleet.png")
-    narrow = {**screen, "width": 1250, "height": 1450}
+    narrow = {**screen, "width": 1250, "height": 1490}
     save(take(browser, f"{url}#site-{site}", narrow), directory / "site.png")
     dark = take(browser, url, {**screen, "width": 1290, "height": 844}, "dark")
     phone = take(browser, url, PHONE)

@@ -21,7 +21,7 @@ NAMES = """tallinn-harbour tartu-dairy parnu-hotel saaremaa-farm riga-depot liep
 GROUPS = ("canary", "customer_kalda", "north")
 FIRMWARE = ("v3.67", "v3.55", "v3.70~14", "v2.94")
 # In minutes: where the day ends, how long before it a bad state begins, and the first excursion.
-END, BAD_FOR, EXCEEDED_AT = 100_000, 300, 500
+END, BAD_FOR, EXCEEDED_AT = 100_000, 300, 270
 DIFFERENT = 12  # days of each kind in a large fleet: making one takes a while
 PRODUCT = "MultiPlus-II 48/5000/70-50"
 HOSTILE = (

@@ -118,7 +118,7 @@ def test_the_pictures_are_of_the_fleet_of_one_site_and_of_both_themes(browser, t
 
     sizes = {path.stem: Image.open(path).size for path in tmp_path.iterdir()}
     assert sizes["fleet"] == (1400, 1000)
-    assert sizes["site"] == (1250, 1450)
+    assert sizes["site"] == (1250, 1490)
     assert sizes["looks"][1] == 844
     dark, light = (
         Image.open(tmp_path / "looks.png").convert("RGB").getpixel(xy)
