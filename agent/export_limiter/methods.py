@@ -82,6 +82,10 @@ class Methods:
         """Pass over a method: it was written, and the cap did not hold."""
         self._failed[method] = (math.inf if until_restart else now + RETRY_S, reason)
 
+    def given_up(self, now: float) -> List[Tuple[str, str]]:
+        """The methods that are passed over now, each with its reason."""
+        return list(self._failed_now(now).items())
+
     def forgive(self, service: str) -> None:
         """What failed was a service before the one that has come: judge the new one afresh."""
         if victron.service_class(service) in (victron.VEBUS, victron.HUB4, victron.SETTINGS):

@@ -66,6 +66,7 @@ class Writer:
         self.counters = Counters()
         self.refusals = 0.0
         self.last_refusal = ""
+        self.last_refused_at: Optional[float] = None
         self.busy = False
         self._value_w: Optional[float] = None
         self._written_at = -math.inf
@@ -190,7 +191,7 @@ class Writer:
             if stored:
                 self.stored_at.append(now)
         if point == self.point:
-            self.refusals, self.last_refusal = 0.0, ""
+            self.refusals = 0.0
             self._value_w, self._written_at, self._stale = cap_w, now, False
         done(cap_w)
 
@@ -199,8 +200,8 @@ class Writer:
         writes, stored_writes, refused = self.counters
         self.counters = Counters(writes, stored_writes, refused + 1)
         text = "%s refused %.0f W: %s" % (point, cap_w, error)
-        if not self.last_refusal:
+        if not self.refusals:
             log.warning("%s", text)
-        self.last_refusal = text
+        self.last_refusal, self.last_refused_at = text, self._clock()
         if point == self.point:
             self.refusals += SILENCE if error in victron.NO_ANSWER else 1.0
