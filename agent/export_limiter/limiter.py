@@ -116,7 +116,9 @@ class Limiter:
         bounds = self._limits.bounds(self._tick(measurement, now, actuator))
         lowest_w, highest_w = floor_w(self._config), self._ceiling_w(measurement)
         caps = self._within(bounds, lowest_w, highest_w, actuator)
-        if measurement.assisting and self.cap_w is not None:
+        # Only while all figures live: the state of an inverter that hangs stays its last one.
+        live = self._data.fresh and not self._data.failsafe
+        if measurement.assisting and live and self.cap_w is not None:
             caps = caps._replace(tighten_w=max(caps.tighten_w, self.cap_w))
         cap_w = self._next_cap(caps, actuator, now)
         if cap_w is not None and self._not_worth_a_write(cap_w, highest_w):

@@ -1,5 +1,7 @@
 """PowerAssist rightly delivers more than any cap: it is named, and nothing is tightened for it."""
 
+import pytest
+
 
 def test_assist_does_not_tighten_an_export_cap(story):
     told = story(max_grid_export_w=4000.0)
@@ -34,3 +36,33 @@ def test_assist_does_not_creep_an_export_cap_down(story):
     told.limiter.adopt(6000.0)
 
     told.tell([(t, 8000, 6500, 6000, "limiting") for t in range(20)], assisting=True)
+
+
+@pytest.mark.parametrize("output_w", [6900, None], ids=["the meter", "the meter and the output"])
+def test_assist_does_not_keep_lost_data_from_the_failsafe_limit(story, output_w):
+    told = story(max_grid_export_w=4000.0)
+    told.limiter.adopt(6900.0)
+    told.tick(0, 6900, 3900, assisting=True)
+
+    # /State stays the last one that was signalled where the VE.Bus service hangs.
+    for t_s in range(1, 20):
+        told.tick(t_s, output_w, None, assisting=True)
+
+    assert told.tick(20, output_w, None, assisting=True) == (4000, "failsafe")
+
+
+def test_assist_on_figures_that_return_does_not_stop_the_failsafe(story):
+    told = story(max_grid_export_w=4000.0)
+    told.limiter.adopt(6900.0)
+    told.tick(0, 6900, 3900, assisting=True)
+    told.tick(1, 6900, None, frozen=("export",), assisting=True)
+
+    # Loads of 1900 W: 4000 - 100 + 1900 is right, and 200 W lower while the limit is exceeded.
+    told.tell(
+        [
+            (2, 6900, 5000, 5600, "failsafe"),
+            (3, 6900, 5000, 5600, "failsafe"),
+            (4, 6900, 5000, 5600, "limiting"),  # from the third on assist is believed again
+        ],
+        assisting=True,
+    )
