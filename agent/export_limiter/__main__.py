@@ -19,7 +19,6 @@ from export_limiter.status import Identity
 
 RUNTIME_DIR = "/run/venus-export-limiter"
 STATE_DIR = "/data/venus-export-limiter"
-STALE_S = 15.0
 SETTLE_S = 0.3  # for the services on the bus to be known before the first tick
 DISCOVER_S = 3.0
 RELEASE_S = 300.0
@@ -103,7 +102,7 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from export_limiter.screen import status_screen
+    from export_limiter.screen import running, status_screen
 
     status = read_json(os.path.join(options.runtime_dir, "status.json"))
     if status is None:
@@ -111,7 +110,7 @@ def _status(options: argparse.Namespace) -> int:
         return 1
     age_s = time.time() - status["updated_at"]
     print(json.dumps(status, indent=2) if options.json else status_screen(status, age_s))
-    return 0 if abs(age_s) <= STALE_S and status["state"] != "stopping" else 1
+    return 0 if running(status, age_s) else 1
 
 
 def _identity() -> Identity:

@@ -6,15 +6,30 @@ from typing import Any, Dict, List, Optional
 
 from export_limiter import victron
 from export_limiter.inverters import Site
+from export_limiter.judgement import STOPPING
 from export_limiter.methods import Verdict
 from export_limiter.status import others
 
+STALE_S = 15.0  # a running agent tells its status each 5 s
 NEAR_SHARE = 0.9  # of an input's current limit
 OWN = ("applied_w", "setting_w", "override_w")  # of others, where our own cap stands as well
 
 
+def running(status: Dict[str, Any], age_s: float) -> bool:
+    """Whether an agent stands behind its status, which is ``age_s`` old."""
+    return abs(age_s) <= STALE_S and status["state"] != STOPPING
+
+
 def status_screen(status: Dict[str, Any], age_s: float) -> str:
-    """The running agent's status on one screen; ``age_s`` is how old it is."""
+    """The agent's status on one screen, as its last words where it does not run."""
+    lines = _status_lines(status, age_s)
+    if not running(status, age_s):
+        dead = "the agent is NOT running (last heard %s ago)" % _duration(age_s)
+        lines = [dead, "its last words:", *("  " + line for line in lines)]
+    return "\n".join(lines)
+
+
+def _status_lines(status: Dict[str, Any], age_s: float) -> List[str]:
     limits, counters = status["limits"], status["counters"]
     since_s = age_s + status["updated_at"] - status["state_since"]
     lines = [
@@ -42,7 +57,7 @@ def status_screen(status: Dict[str, Any], age_s: float) -> str:
             for name in ("ticks", "writes", "stored_writes", "refused_writes", "failsafe_entries")
         )
     )
-    return "\n".join(lines)
+    return lines
 
 
 def discover_report(site: Site, verdicts: List[Verdict]) -> Dict[str, Any]:

@@ -463,6 +463,7 @@ def test_the_status_screen_is_for_people(stage):
     assert "ess_override" in screen.stdout
     assert json.loads(for_programs.stdout)["state"] == "monitoring"
     assert stopped.returncode == 1
+    assert stopped.stdout.startswith("the agent is NOT running (last heard ")
 
 
 def test_without_a_run_since_boot_there_is_no_status(stage):

@@ -1,5 +1,11 @@
 """What a technician reads: the running agent's status, and what a site offers."""
 
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from export_limiter.config import METHOD_NAMES, Config
 from export_limiter.files import FoundValues
@@ -11,6 +17,8 @@ from export_limiter.screen import discover_report, discover_screen, status_scree
 from export_limiter.status import TOLD_AT_ONCE, Identity, Telling, build, warnings_of
 from export_limiter.writes import Writer
 from gx.fakebus import HUB4, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
+
+AGENT = Path(__file__).parents[2] / "agent"
 
 
 def site_of(services):
@@ -94,6 +102,37 @@ def test_the_screen_does_not_call_our_own_cap_somebody_elses(tmp_path):
 
     others = [line for line in screen.splitlines() if line.startswith("  others")]
     assert others == ["  others           grid feed-in limit 5000 W"]
+
+
+@pytest.mark.parametrize(
+    ("change", "age_s", "heard"),
+    [
+        pytest.param({}, 17.0, "17 s", id="silent"),
+        pytest.param({}, 7400.0, "2 h", id="silent for long"),
+        pytest.param({"state": "stopping"}, 2.0, "2 s", id="stopped"),
+    ],
+)
+def test_a_dead_agent_is_called_dead_and_what_it_said_its_last_words(
+    tmp_path, change, age_s, heard
+):
+    first, second, *others = status_screen({**status_of(tmp_path), **change}, age_s).splitlines()
+
+    assert first == f"the agent is NOT running (last heard {heard} ago)"
+    assert second == "its last words:"
+    assert all(line.startswith("  ") for line in others)
+    assert others[0].endswith(": output is held at the cap")
+
+
+@pytest.mark.parametrize(("age_s", "code"), [(5.0, 0), (16.0, 1), (-30.0, 1)])
+def test_the_exit_code_tells_whether_the_agent_runs(tmp_path, age_s, code):
+    status = {**status_of(tmp_path), "updated_at": time.time() - age_s}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    command = [sys.executable, "-m", "export_limiter", "status", "--runtime-dir", str(tmp_path)]
+
+    done = subprocess.run(command, cwd=AGENT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code
+    assert done.stdout.startswith("the agent is NOT running") is bool(code)
 
 
 @pytest.mark.parametrize(
