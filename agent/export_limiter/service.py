@@ -105,7 +105,6 @@ class Service:
         if self._stopped:
             return
         now = self._clock()
-        self._ticks += 1
         if now - self._rescanned_at >= RESCAN_S:
             self._rescanned_at = now
             self._bus.rescan()
@@ -125,6 +124,7 @@ class Service:
         self._polling = False
         if self._stopped:
             return
+        self._ticks += 1
         now = self._clock()
         binding_w = self._limiter.cap_w if self._judgement.binding else None
         self._measurement = self._measuring.measure(readings, binding_w, now)
