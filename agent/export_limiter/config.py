@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import Any, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 METHOD_NAMES = (
     "ac_power_limit",
@@ -85,18 +84,20 @@ class ConfigError(ValueError):
 
 def parse(text: str) -> Config:
     """Read a configuration; raise :class:`ConfigError` with every fault found, not the first."""
-    given = _load(text)
-    faults = []
+    given, twice = _load(text)
+    faults = ["%s: given twice" % key for key in twice]
+    bad = set(twice)
     values = {}
     for key, value in given.items():
         fault, clean = _check(key, value)
         if fault:
             faults.append("%s: %s" % (key, fault))
+            bad.add(key)
         else:
             values[key] = clean
 
     config = _with_default_increase(Config(**values), given)
-    faults.extend(_check_together(config, faults))
+    faults.extend(fault for keys, fault in _check_together(config) if not bad.intersection(keys))
     if faults:
         raise ConfigError(tuple(faults))
     return config
@@ -121,23 +122,22 @@ def floor_w(config: Config) -> float:
     return max(1.0, config.min_output_limit_w)
 
 
-def _load(text: str) -> Mapping[str, Any]:
-    def once(pairs: Any) -> Mapping[str, Any]:
+def _load(text: str) -> Tuple[Mapping[str, Any], List[str]]:
+    """The keys with their values, and which of them are given twice."""
+    twice: Set[str] = set()
+
+    def noted(pairs: Any) -> Mapping[str, Any]:
         names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ConfigError(tuple("%s: given twice" % name for name in twice))
+        twice.update(name for name in names if names.count(name) > 1)
         return dict(pairs)
 
     try:
-        given = json.loads(text, object_pairs_hook=once)
-    except ConfigError:
-        raise
+        given = json.loads(text, object_pairs_hook=noted)
     except (ValueError, RecursionError) as error:
         raise ConfigError(("not JSON: %s" % error,)) from None
     if not isinstance(given, dict):
         raise ConfigError(("not a JSON object of keys and values",))
-    return given
+    return given, sorted(twice)
 
 
 def _check(key: str, value: Any) -> Tuple[str, Any]:
@@ -163,13 +163,11 @@ def _check_number(allowed: Range, value: Any) -> Tuple[str, Any]:
         text += ", or null for none"
         if value is None:
             return "", None
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not allowed.low <= value <= allowed.high or not math.isfinite(value):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    good = number and allowed.low <= value <= allowed.high  # NaN never is
+    if not good or (allowed.whole and value % 1):
         return "%s is not allowed; %s" % (_shown(value), text), None
-    if allowed.whole:
-        whole = value == int(value)
-        return ("", int(value)) if whole else ("%s is not allowed; %s" % (value, text), None)
-    return "", float(value)
+    return "", int(value) if allowed.whole else float(value)
 
 
 def _check_methods(value: Any) -> Tuple[str, Any]:
@@ -195,27 +193,20 @@ def _with_default_increase(config: Config, given: Mapping[str, Any]) -> Config:
     return config._replace(max_power_increase_per_step_w=step)
 
 
-def _check_together(config: Config, faults: List[str]) -> List[str]:
-    """Faults of keys that are each allowed but not beside each other."""
-    if faults:
-        return []
-    found = []
-    output = config.max_multiplus_output_w
+def _check_together(config: Config) -> List[Tuple[Tuple[str, ...], str]]:
+    """Faults of keys that are each allowed but not beside each other, with these keys."""
+    found: List[Tuple[Tuple[str, ...], str]] = []
+    output, floor = config.max_multiplus_output_w, config.min_output_limit_w
+    down, up = config.max_power_change_per_step_w, config.max_power_increase_per_step_w
     if output is None and config.max_grid_export_w is None:
-        found.append(
-            "max_multiplus_output_w: null leaves no limit at all; "
-            "give it or max_grid_export_w a number"
-        )
-    if output is not None and config.min_output_limit_w > output:
-        found.append(
-            "min_output_limit_w: %g is above max_multiplus_output_w; 0 to %g W"
-            % (config.min_output_limit_w, output)
-        )
-    if config.max_power_increase_per_step_w > config.max_power_change_per_step_w:
-        found.append(
-            "max_power_increase_per_step_w: %g is above max_power_change_per_step_w; 1 to %g W"
-            % (config.max_power_increase_per_step_w, config.max_power_change_per_step_w)
-        )
+        keys = "max_multiplus_output_w", "max_grid_export_w"
+        found.append((keys, "%s: null leaves no limit at all; give it or %s a number" % keys))
+    if output is not None and floor > output:
+        keys = "min_output_limit_w", "max_multiplus_output_w"
+        found.append((keys, "%s: %g is above %s; 0 to %g W" % (keys[0], floor, keys[1], output)))
+    if up > down:
+        keys = "max_power_increase_per_step_w", "max_power_change_per_step_w"
+        found.append((keys, "%s: %g is above %s; 1 to %g W" % (keys[0], up, keys[1], down)))
     return found
 
 

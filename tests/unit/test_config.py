@@ -91,6 +91,52 @@ def test_every_fault_is_named_at_once():
     assert len(faults(phase_count=2, dry_run="yes", wrong=1)) == 3
 
 
+def test_faults_of_keys_beside_each_other_are_named_with_all_others():
+    text = (
+        '{"min_output_limit_w": 4000, "max_multiplus_output_w": 3000, "phase_count": 2,'
+        ' "max_power_increase_per_step_w": 2000, "wrong": 1, "dry_run": true, "dry_run": false}'
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+
+    assert [fault.split(": ")[0] for fault in caught.value.faults] == [
+        "dry_run",
+        "phase_count",
+        "wrong",
+        "min_output_limit_w",
+        "max_power_increase_per_step_w",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param(
+            '{"max_multiplus_output_w": -1, "min_output_limit_w": 9e5}',
+            "max_multiplus_output_w: -1 is not allowed",
+            id="a fault of its own",
+        ),
+        pytest.param(
+            '{"max_multiplus_output_w": 5, "max_multiplus_output_w": 6}',
+            "max_multiplus_output_w: given twice",
+            id="given twice",
+        ),
+        pytest.param(
+            '{"max_multiplus_output_w": null, "max_grid_export_w": "no"}',
+            'max_grid_export_w: "no" is not allowed',
+            id="the other one",
+        ),
+    ],
+)
+def test_a_key_that_is_faulty_itself_is_not_judged_beside_others(text, fault):
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+
+    assert len(caught.value.faults) == 1
+    assert caught.value.faults[0].startswith(fault)
+
+
 def test_no_limit_at_all_is_refused():
     (fault,) = faults(max_multiplus_output_w=None)
 
