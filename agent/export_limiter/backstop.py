@@ -10,22 +10,24 @@ import math
 from typing import Optional
 
 from export_limiter import methods, victron
+from export_limiter.config import Config
+from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.writes import Writer
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 600.0  # for one that is refused
+RETRY_S = 600.0  # for one that is refused, or left to a lower limit of the user's
+TELLING_W = 3.0
 
 
 class Backstop:
-    """Arms the setting with ``limit_w``; without one it puts back what was found there."""
+    """Arms the setting with the output limit; without one it puts back what was found there."""
 
-    def __init__(
-        self, limit_w: Optional[float], site: Site, found: FoundValues, writer: Writer
-    ) -> None:
-        self._limit_w = limit_w
+    def __init__(self, config: Config, site: Site, found: FoundValues, writer: Writer) -> None:
+        self._limit_w = config.max_multiplus_output_w if config.stored_backstop else None
+        self._dry_run = config.dry_run
         self._site = site
         self._found = found
         self._writer = writer
@@ -35,25 +37,49 @@ class Backstop:
         """The setting has served as the control point meanwhile."""
         self._due_at = -math.inf
 
-    def arm(self, cap_w: Optional[float], now: float) -> None:
-        """Write the setting where that is due and the override's cap has come down to it."""
+    def standing_w(self) -> Optional[float]:
+        """The limit of ours that acts by the setting while the override is written, W."""
         point = methods.ess_setting_point(self._site)
-        if now < self._due_at or self._writer.busy or point is None:
+        if point is None or not self._beside_override():
+            return None
+        present_w = methods.standing_w(self._site, point)
+        return present_w if self._found.is_ours(str(point), present_w) else None
+
+    def telling_w(self, cap_w: float, effect: Effect) -> float:
+        """A cap that tells whether the override acts: just below what the setting limits to."""
+        standing_w = self.standing_w()
+        if standing_w is None or effect.confirmed:
+            return cap_w
+        return max(1.0, min(cap_w, standing_w - TELLING_W))
+
+    def arm(self, cap_w: Optional[float], effect: Effect, now: float) -> None:
+        """Write the setting where that is due and the override's cap has come down to it.
+
+        It is raised, or put back, only where the override is proven to act.
+        """
+        point = methods.ess_setting_point(self._site)
+        if now < self._due_at or self._writer.busy or point is None or self._dry_run:
             return
-        if cap_w is None or (self._limit_w is not None and cap_w > self._limit_w):
+        if not self._beside_override() or not effect.confirmed or cap_w is None:
             return
-        self._due_at = now + RETRY_S
+        if self._limit_w is not None and cap_w > self._limit_w:
+            return
         present_w = methods.standing_w(self._site, point)
         ours = self._found.is_ours(str(point), present_w)
         found_w = methods.limit_of(self._found.found(str(point))) if ours else present_w
         wanted_w = self._wanted_w(found_w)
+        higher = present_w is not None and not 0 <= wanted_w <= present_w
+        if higher and not effect.proven:
+            return
+        self._due_at = now + RETRY_S
         removed_by_user = not ours and self._found.held(str(point)) == wanted_w
-        user_lower = not ours and present_w is not None and present_w <= wanted_w
-        not_our_business = not ours and self._limit_w is None
-        if present_w == wanted_w or removed_by_user or user_lower or not_our_business:
+        if removed_by_user or (not ours and self._limit_w is None):
             self._due_at = math.inf
-        elif self._writer.writes_left(now) > 0:
+        elif present_w != methods.limit_of(wanted_w) and self._writer.writes_left(now) > 0:
             self._writer.write(point, wanted_w, self._armed)
+
+    def _beside_override(self) -> bool:
+        return self._writer.point is not None and self._writer.point.method == "ess_override"
 
     def _wanted_w(self, found_w: Optional[float]) -> float:
         known = [w for w in (self._limit_w, found_w) if w is not None]

@@ -22,7 +22,7 @@ class Effect:
     """Follows one control point from the first write on."""
 
     def __init__(self) -> None:
-        self.confirmed = False
+        self.confirmed = self.proven = False
         self._caps = Recent()
         self._outputs = Recent()
         self._unconfirmed = Hold()
@@ -33,30 +33,44 @@ class Effect:
         self,
         cap_w: float,
         shown_w: Optional[float],
+        elsewhere_w: Optional[float],
         output_w: float,
         assisting: bool,
         now: float,
     ) -> str:
         """What the device does to the cap in force, instead of keeping to it; '' if it keeps to it.
 
-        ``shown_w`` is the limit that it says it applies.
+        ``shown_w`` is the limit that it says it applies, ``elsewhere_w`` one of ours that acts at
+        another point: seeing that one tells nothing of this.
         """
-        if self.unconfirmed(cap_w, shown_w, now):
+        if self.unconfirmed(cap_w, shown_w, elsewhere_w, now):
             applied = "no limit" if shown_w is None else "%.0f W" % shown_w
             return "does not take the cap over: it applies %s" % applied
         if self.disobeyed(output_w, assisting, now):
             return "takes the cap over, but the output stays above it"
         return ""
 
-    def unconfirmed(self, cap_w: float, applied_w: Optional[float], now: float) -> bool:
+    def unconfirmed(
+        self,
+        cap_w: float,
+        applied_w: Optional[float],
+        elsewhere_w: Optional[float],
+        now: float,
+    ) -> bool:
         """True once the device has not shown the cap, or a lower one, for :data:`CONFIRM_S`.
 
         A cap on its way down is ahead of what the device shows: the highest of that time counts.
+        ``proven`` is more than confirmed: what is applied is no other's lower limit, but our cap.
         """
         self._caps.add(now, cap_w)
         highest_w = self._caps.highest(now, CONFIRM_S) or cap_w
         shown = applied_w is not None and applied_w <= highest_w + CONFIRM_W
+        if applied_w is not None and elsewhere_w is not None and not self.proven:
+            shown = shown and abs(applied_w - elsewhere_w) > CONFIRM_W
         self.confirmed = self.confirmed or shown
+        if shown and applied_w is not None:
+            caps_w = self._caps.aged(now, 0.0, CONFIRM_S)
+            self.proven = self.proven or any(abs(applied_w - w) <= CONFIRM_W for w in caps_w)
         return self._unconfirmed.holds(not shown, now, CONFIRM_S)
 
     def held_lower(self, applied_w: float, now: float) -> bool:

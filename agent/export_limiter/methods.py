@@ -12,7 +12,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from export_limiter import victron
 from export_limiter.inverters import Site, sane
 
-RETRY_S = 600.0  # an unconfirmed method gets another chance: firmware and settings change
+RETRY_S = 600.0  # an unconfirmed method gets another chance, each time twice as late
+LONGEST_RETRY_S = 86400.0
 PLAUSIBLE_NOMINAL_FACTOR = 2.0
 
 
@@ -55,6 +56,7 @@ class Methods:
         self._names = names
         self._floor_w = floor_w
         self._failed: Dict[str, Tuple[float, str]] = {}
+        self._failures: Dict[str, int] = {}
 
     def verdicts(self, site: Site, now: float) -> List[Verdict]:
         """Every configured method, in order."""
@@ -80,7 +82,9 @@ class Methods:
 
     def fail(self, method: str, reason: str, now: float, until_restart: bool = False) -> None:
         """Pass over a method: it was written, and the cap did not hold."""
-        self._failed[method] = (math.inf if until_restart else now + RETRY_S, reason)
+        self._failures[method] = self._failures.get(method, 0) + 1
+        wait_s = min(LONGEST_RETRY_S, RETRY_S * 2.0 ** (self._failures[method] - 1))
+        self._failed[method] = (math.inf if until_restart else now + wait_s, reason)
 
     def given_up(self, now: float) -> List[Tuple[str, str]]:
         """The methods that are passed over now, each with its reason."""
@@ -90,6 +94,7 @@ class Methods:
         """What failed was a service before the one that has come: judge the new one afresh."""
         if victron.service_class(service) in (victron.VEBUS, victron.HUB4, victron.SETTINGS):
             self._failed = {m: f for m, f in self._failed.items() if f[0] == math.inf}
+            self._failures = {}
 
     def _failed_now(self, now: float) -> Dict[str, str]:
         return {m: reason for m, (until, reason) in self._failed.items() if now < until}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from export_limiter import methods, status
+from export_limiter import status
 from export_limiter.backstop import Backstop
 from export_limiter.config import Config, floor_w
 from export_limiter.effect import Effect
@@ -22,7 +22,7 @@ from export_limiter.judgement import (
     held_lower_by,
     judge,
 )
-from export_limiter.limiter import LIMITING, MONITORING, STARTING, Actuator, Decision, Limiter
+from export_limiter.limiter import FAILSAFE, LIMITING, MONITORING, STARTING, Decision, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import Methods, Verdict
@@ -77,8 +77,7 @@ class Service:
         self._bus = bus
         stored_at = self._earlier.get("stored_writes_at", ())
         self.writer = Writer(self._config, bus, self.site, self._found, self._clock, stored_at)
-        limit_w = self._config.max_multiplus_output_w if self._config.stored_backstop else None
-        self._backstop = Backstop(limit_w, self.site, self._found, self.writer)
+        self._backstop = Backstop(self._config, self.site, self._found, self.writer)
 
     # Told by the bus
 
@@ -132,7 +131,8 @@ class Service:
         self._turn_to(verdict)
         self._notice_other_writers(verdict, now)
 
-        actuator = self._actuator(verdict, now)
+        acting = verdict.enforceable and self._effect.confirmed and not self._config.dry_run
+        actuator = self.writer.actuator(acting, now)
         decision = self._limiter.decide(self._measurement, now, actuator)
         if verdict.usable:
             decision = self._put(decision, now)
@@ -154,8 +154,12 @@ class Service:
         log.info("limiting by %s at %s", verdict.method, verdict.point)
         if self.writer.point is not None and self.writer.point.stored:
             self._backstop.again()
-        same = self._earlier.get("control_point") == str(verdict.point)
-        earlier_w = self._earlier.get("cap_w") if same else None
+        earlier_w = None
+        if self._earlier.get("control_point") == str(verdict.point):
+            earlier_w, self._earlier = (
+                self._earlier.get("cap_w"),
+                {},
+            )  # what it says ages from now on
         self._limiter.adopt(self.writer.use(verdict.point, earlier_w))
         self._effect = Effect()
 
@@ -167,13 +171,6 @@ class Service:
             reason = "another program keeps changing %s" % str(self.writer.point)
             self._give_up(verdict.method, reason, now, until_restart=True)
 
-    def _actuator(self, verdict: Verdict, now: float) -> Actuator:
-        point = verdict.point
-        if point is None:
-            return Actuator()
-        acting = verdict.enforceable and self._effect.confirmed and not self._config.dry_run
-        return Actuator(point.stored, len(point.paths) > 1, self.writer.writes_left(now), acting)
-
     def _put(self, decision: Decision, now: float) -> Decision:
         """Have the cap in force, as far as others leave it to us; what comes of it."""
         point = self.writer.point
@@ -182,15 +179,15 @@ class Service:
         cap_w, others_alone = self.writer.beside_user_w(decision.cap_w)
         if others_alone:
             self._limiter.adopt(cap_w)
+            if decision.state == FAILSAFE:
+                return decision
             state = LIMITING if decision.binding else MONITORING
             reason = "somebody else's lower limit of %.0f W stands at %s" % (cap_w, point)
             return decision._replace(state=state, reason=reason)
-        self.writer.put(cap_w, now, self._wrote)
-        if point.method == "ess_override" and self._effect.confirmed and not self._config.dry_run:
-            self._backstop.arm(self._limiter.cap_w, now)
-        if not point.stored or self.writer.busy or self.writer.writes_left(now):
-            return decision
-        if self._limiter.cap_w is None or cap_w < self._limiter.cap_w:
+        self.writer.put(self._backstop.telling_w(cap_w, self._effect), now, self._wrote)
+        self._backstop.arm(self._limiter.cap_w, self._effect, now)
+        spent = point.stored and not self.writer.busy and not self.writer.writes_left(now)
+        if spent and (self._limiter.cap_w is None or cap_w < self._limiter.cap_w):
             reason = "all %d stored writes of a day are used" % self._config.stored_writes_per_day
             return decision._replace(state=NOT_ENFORCEABLE, reason=reason)
         return decision
@@ -198,7 +195,7 @@ class Service:
     def _wrote(self, cap_w: float) -> None:
         changed = cap_w != self._limiter.cap_w
         self._limiter.wrote(cap_w, self._clock())
-        if changed and not self._stopped:
+        if changed and not self._stopped and self._judgement.state != STARTING:
             log.debug("cap %.0f W", cap_w)
             # At once: by its status a killed agent knows its own cap again.
             self._tell(self._judgement._replace(cap_w=cap_w))
@@ -211,9 +208,8 @@ class Service:
         cap_w, output_w = self._limiter.cap_w, self._measurement.controlled_w
         if cap_w is None or output_w is None or "output" in self._measurement.frozen:
             return
-        ess = verdict.method.startswith("ess_")
-        shown_w = methods.applied_w(self.site) if ess else self.writer.present_w()
-        fault = self._effect.fault(cap_w, shown_w, output_w, self._measurement.assisting, now)
+        limits_w = self.writer.shown_w(), self._backstop.standing_w()
+        fault = self._effect.fault(cap_w, *limits_w, output_w, self._measurement.assisting, now)
         if fault:
             self._give_up(verdict.method, "%s %s" % (verdict.point, fault), now)
 
@@ -243,8 +239,10 @@ class Service:
                 self.site,
                 self.writer,
                 counters,
-                status.warnings_of(self._config, self.site, *warned),
+                self._methods.given_up(now),
+                *warned,
                 self._wall_clock(),
-                now - self._state_since,
+                now,
+                self._state_since,
             )
         )

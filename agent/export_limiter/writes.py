@@ -11,6 +11,7 @@ from export_limiter import methods, victron
 from export_limiter.config import Config
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
+from export_limiter.limiter import Actuator
 from export_limiter.methods import ControlPoint
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,18 @@ class Writer:
         if self.point is None:
             return None
         return methods.standing_w(self._site, self.point)
+
+    def shown_w(self) -> Optional[float]:
+        """The limit that the device says it applies, W."""
+        ess = self.point is not None and self.point.method.startswith("ess_")
+        return methods.applied_w(self._site) if ess else self.present_w()
+
+    def actuator(self, acting: bool, now: float) -> Actuator:
+        """What the law must know of the control point; ``acting``: a cap there is obeyed now."""
+        if self.point is None:
+            return Actuator(acting=acting)
+        left = self.writes_left(now)
+        return Actuator(self.point.stored, len(self.point.paths) > 1, left, acting)
 
     def beside_user_w(self, cap_w: float) -> Tuple[float, bool]:
         """The cap that somebody else's limit leaves us, and whether his stands there alone.

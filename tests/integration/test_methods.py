@@ -199,6 +199,40 @@ def test_an_override_that_is_ignored_is_left_for_the_setting(stage):
     assert status["counters"]["stored_writes"] == len(values(site, SETTING)) <= 6
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param({"max_multiplus_output_w": None, "max_grid_export_w": 3000}, id="export"),
+        pytest.param(
+            {"max_multiplus_output_w": 5000, "max_grid_export_w": 3000},
+            id="both",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_an_override_that_is_ignored_never_opens_the_setting(stage, limit):
+    # No loads to speak of: whatever the inverter delivers is fed in.
+    sunny = {"load_w": 1000, "pv_dc_w": 8000, "feed_in": True, "battery": {"charge_w": 0}}
+    site = stage.site(**cabin(hub4={"override_ignored": True}, **sunny))
+    agent = stage.agent(phase_count=1, **limit)
+    agent.wait_for(method="ess_setting", enforceable=True, deadline_s=30)
+    site.wait_until(lambda s: s["export_w"] <= 3000, "the limit", 30)
+    stored, exports_w = len(values(site, SETTING)), []
+
+    for again in (False, True):
+        if again:
+            agent.stop()
+            agent.start()
+        end_s = site.state()["t"] + (60 if again else 700)  # a method is tried again after 600 s
+        site.wait_until(
+            lambda s, end_s=end_s: exports_w.append(s["export_w"]) or s["t"] > end_s, "the end", 150
+        )
+
+    assert max(exports_w) <= 3100
+    assert len(values(site, SETTING)) == stored
+    assert agent.wait_for(method="ess_setting", deadline_s=30)["enforceable"]
+
+
 def test_firmware_that_clears_the_override_leaves_the_setting(stage):
     site = stage.site(**cabin(hub4={"clear_override": True}))
     agent = stage.agent(**LIMIT)

@@ -3,6 +3,7 @@
 import pytest
 from export_limiter.backstop import Backstop
 from export_limiter.config import Config
+from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.methods import ControlPoint, ess_override_point, ess_setting_point
@@ -243,9 +244,17 @@ def test_a_users_limit_that_was_written_over_is_never_exceeded(rig):
 # --- the backstop
 
 
-def arm(rig, limit_w=5000.0, cap_w=5000.0, now=0.0):
-    backstop = Backstop(limit_w, rig.site, rig.found, rig.writer)
-    backstop.arm(cap_w, now)
+def effect_of(confirmed=True, proven=True):
+    effect = Effect()
+    effect.confirmed, effect.proven = confirmed, proven
+    return effect
+
+
+def arm(rig, limit_w=5000.0, cap_w=5000.0, now=0.0, effect=None):
+    rig.override()
+    config = Config(max_multiplus_output_w=limit_w)
+    backstop = Backstop(config, rig.site, rig.found, rig.writer)
+    backstop.arm(cap_w, effect or effect_of(), now)
     return backstop
 
 
@@ -270,10 +279,50 @@ def test_the_backstop_waits_for_the_cap(rig):
     backstop = arm(rig, cap_w=5600.0)
     before = list(rig.values)
 
-    backstop.arm(5000.0, 1.0)
-    backstop.arm(5000.0, 2.0)
+    backstop.arm(5000.0, effect_of(), 1.0)
+    backstop.arm(5000.0, effect_of(), 2.0)
 
     assert (before, rig.values) == ([], [5000])
+
+
+def test_the_backstop_is_written_once_a_users_lower_limit_is_gone(rig):
+    rig.bus.tell(SETTINGS, **{SETTING: 3000.0})
+    backstop = arm(rig)
+    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+
+    for second in range(700):
+        backstop.arm(5000.0, effect_of(), float(second))
+
+    assert rig.values == [5000]
+
+
+@pytest.mark.parametrize(
+    ("effect", "put_back"),
+    [
+        pytest.param(effect_of(proven=False), [], id="a lower limit of others is no proof"),
+        pytest.param(effect_of(confirmed=False, proven=False), [], id="nothing is shown"),
+        pytest.param(effect_of(), [-1], id="proven"),
+    ],
+)
+def test_the_setting_is_raised_only_where_the_override_is_proven_to_act(rig, effect, put_back):
+    rig.setting()
+    rig.put(3000.0)
+
+    arm(rig, limit_w=None, effect=effect)
+
+    assert rig.values == [3000, *put_back]
+
+
+def test_where_our_setting_stands_the_first_cap_tells_whether_the_override_acts(rig):
+    rig.setting()
+    rig.put(3000.0)
+    rig.override()
+    backstop = Backstop(Config(), rig.site, rig.found, rig.writer)
+
+    assert backstop.standing_w() == 3000
+    assert backstop.telling_w(5000.0, effect_of(confirmed=False)) == 2997
+    assert backstop.telling_w(2000.0, effect_of(confirmed=False)) == 2000
+    assert backstop.telling_w(5000.0, effect_of()) == 5000
 
 
 def test_a_backstop_that_a_user_took_away_stays_away(rig):
@@ -308,7 +357,7 @@ def test_a_refused_backstop_is_tried_again_after_ten_minutes(rig):
     backstop = arm(rig)
 
     for second in range(1300):
-        backstop.arm(5000.0, float(second))
+        backstop.arm(5000.0, effect_of(), float(second))
 
     assert len(rig.values) == 3
 
