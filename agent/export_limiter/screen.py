@@ -45,11 +45,15 @@ def _status_lines(status: Dict[str, Any], age_s: float) -> List[str]:
         "  method           %s at %s"
         % (status["method"] or "none", status["control_point"] or "-"),
     ]
+    phases = status["phases"]
+    lines += ["  %-16s %s" % (p["phase"], _phase(p)) for p in phases if len(phases) > 1]
     lines += ["  %-16s %s" % (i["service"], _inverter(i)) for i in status["inverters"]]
     lines += ["  others           %s" % text for text in _others(status["others"], status)]
     lines += ["  warning          %s" % text for text in status["warnings"]]
+    lines += ["  given up         %(method)s: %(reason)s" % each for each in status["given_up"]]
     if status["last_refusal"]:
-        lines.append("  refused          %s" % status["last_refusal"])
+        ago = _duration(age_s + status["updated_at"] - status["last_refusal_at"])
+        lines.append("  refused          %s, %s ago" % (status["last_refusal"], ago))
     lines.append(
         "  since start      %d ticks, %d writes (%d stored, %d refused), failsafe %d times"
         % tuple(
@@ -109,6 +113,12 @@ def _inverter(inverter: Dict[str, Any]) -> str:
         "" if inverter["main"] else ", not controlled by ESS",
         _input(inverter["input_a"], inverter["input_limit_a"]),
     )
+
+
+def _phase(phase: Dict[str, Any]) -> str:
+    export_w = phase["grid_export_w"]
+    export = "" if export_w is None else "   export %s" % _w(export_w)
+    return _w(phase["inverter_output_w"]) + export
 
 
 def _input(current_a: Optional[float], limit_a: Optional[float]) -> str:

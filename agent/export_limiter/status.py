@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from export_limiter import methods, victron
 from export_limiter.config import Config
@@ -23,6 +23,7 @@ TOLD_AT_ONCE = (
     "control_point",
     "cap_w",
     "binding",
+    "given_up",
     "last_refusal",
     "stored_writes_at",
 )
@@ -65,12 +66,19 @@ def build(
     site: Site,
     writer: Writer,
     counters: Dict[str, int],
-    warnings: List[str],
+    given_up: Sequence[Tuple[str, str]],
+    hunting: bool,
+    unwritten: Optional[str],
     wall_clock_s: float,
-    in_state_s: float,
+    now: float,
+    state_since: float,
 ) -> Dict[str, Any]:
-    """The content of ``status.json``: powers in W, wall-clock times in s since 1970."""
+    """The content of ``status.json``: powers in W, wall-clock times in s since 1970.
+
+    ``now`` and ``state_since`` are monotonic; ``given_up`` are methods with their reasons.
+    """
     point = verdict.point if verdict and verdict.usable else None
+    refused_at = writer.last_refused_at
     return {
         "version": identity.version,
         "commit": identity.commit,
@@ -78,7 +86,7 @@ def build(
         "started_at": identity.started_at,
         "updated_at": wall_clock_s,
         "state": judgement.state,
-        "state_since": wall_clock_s - in_state_s,
+        "state_since": wall_clock_s - (now - state_since),
         "reason": judgement.reason,
         "enforceable": judgement.enforceable,
         "dry_run": config.dry_run,
@@ -96,14 +104,16 @@ def build(
         "phases": _phases(site, measurement),
         "inverters": [inverter._asdict() for inverter in site.describe()],
         "others": others(site),
-        "warnings": warnings + _phase_warning(config, point),
+        "warnings": warnings_of(config, site, point, hunting, unwritten),
         "counters": {
             **counters,
             "writes": writer.counters.writes,
             "stored_writes": writer.counters.stored_writes,
             "refused_writes": writer.counters.refused_writes,
         },
+        "given_up": [{"method": method, "reason": reason} for method, reason in given_up],
         "last_refusal": writer.last_refusal or None,
+        "last_refusal_at": None if refused_at is None else wall_clock_s - (now - refused_at),
         "stored_writes_at": list(writer.stored_at),
     }
 
@@ -125,12 +135,21 @@ def others(site: Site) -> Dict[str, Any]:
 
 
 def warnings_of(
-    config: Config, site: Site, hunting: bool = False, unwritten: Optional[str] = None
+    config: Config,
+    site: Site,
+    point: Optional[ControlPoint] = None,
+    hunting: bool = False,
+    unwritten: Optional[str] = None,
 ) -> List[str]:
-    """What an installer should look at, though the agent goes on."""
+    """What an installer should look at, though the agent goes on; ``unwritten`` is a file."""
     found = ["the cap was hunting: set meter_delay_s to the meter's delay"] if hunting else []
     if unwritten:
         found.append(unwritten)
+    if config.per_phase is True and point is not None and len(point.paths) == 1:
+        found.append(
+            "per_phase at a control point for the total: a load step may exceed a phase's share "
+            'until the cap has followed; "strict" holds the total to one share'
+        )
     main = site.main_inverter()
     if main is None:
         return found
@@ -149,15 +168,6 @@ def warnings_of(
     return found
 
 
-def _phase_warning(config: Config, point: Optional[ControlPoint]) -> List[str]:
-    if config.per_phase is not True or point is None or len(point.paths) > 1:
-        return []
-    return [
-        "per_phase at a control point for the total: a load step may exceed a phase's share until "
-        'the cap has followed; "strict" holds the total to one share'
-    ]
-
-
 def _measured_w(config: Config, measurement: Measurement) -> Optional[float]:
     """The limited quantity: the output where it is limited, else the export."""
     if config.max_multiplus_output_w is not None:
@@ -166,12 +176,19 @@ def _measured_w(config: Config, measurement: Measurement) -> Optional[float]:
 
 
 def _phases(site: Site, measurement: Measurement) -> List[Dict[str, Any]]:
-    """Each phase's output: polled where the phases are limited, else as last signalled."""
+    """Each phase: polled where the phases are limited, else its output as last signalled."""
     main = site.main_inverter()
     if main is None:
         return []
     names = site.phases(main)
     outputs_w: Sequence[Optional[float]] = measurement.phase_outputs_w
     if len(outputs_w) != len(names):
-        outputs_w = [Measuring(site).signalled_phase_w(main, phase) for phase in names]
-    return [{"phase": p, "inverter_output_w": w} for p, w in zip(names, outputs_w)]
+        measuring = Measuring(site)
+        outputs_w = [measuring.signalled_phase_w(main, phase) for phase in names]
+    exports_w: Sequence[Optional[float]] = measurement.phase_exports_w
+    if len(exports_w) != len(names):
+        exports_w = [None] * len(names)
+    return [
+        {"phase": phase, "inverter_output_w": output_w, "grid_export_w": export_w}
+        for phase, output_w, export_w in zip(names, outputs_w, exports_w)
+    ]

@@ -180,7 +180,11 @@ def test_the_status_file_has_what_others_rely_on(stage):
     assert status["grid_export_w"] == pytest.approx(-50, abs=5)
     assert status["control_point"] == "com.victronenergy.hub4" + OVERRIDE
     assert status["phases"] == [
-        {"phase": "L1", "inverter_output_w": pytest.approx(1950, abs=5)},
+        {
+            "phase": "L1",
+            "inverter_output_w": pytest.approx(1950, abs=5),
+            "grid_export_w": None,
+        },
     ]
     assert {"version", "commit", "reason", "binding", "dry_run", "started_at"} < status.keys()
     assert {

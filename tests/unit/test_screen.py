@@ -29,23 +29,29 @@ def site_of(services):
     return site
 
 
-def status_of(tmp_path, services=None, warnings=(), refusal=""):
+def status_of(
+    tmp_path, services=None, unwritten=None, refusal="", given_up=(), phases_w=((), ()), config=()
+):
     site = site_of(services or ess_site())
-    config = Config(max_multiplus_output_w=5000.0, phase_count=1)
+    config = Config(**{"max_multiplus_output_w": 5000.0, "phase_count": 1, **dict(config)})
     writer = Writer(config, FakeBus({}, site), site, FoundValues(str(tmp_path)), lambda: 0.0)
-    writer.last_refusal = refusal
+    if refusal:
+        writer.last_refusal, writer.last_refused_at = refusal, 7000.0
     return build(
         Identity("1.2.3", "a" * 40, 77, 1000.0),
         config,
         Judgement("limiting", "output is held at the cap", True, 5000.0, True),
         Methods(METHOD_NAMES, 1000).choose(site, 0.0),
-        Measurement(4990.0, 4990.0, -1010.0),
+        Measurement(4990.0, 4990.0, -1010.0, *phases_w),
         site,
         writer,
         {"ticks": 5, "failsafe_entries": 0},
-        list(warnings),
-        2000.0,
-        7320.0,
+        given_up,
+        False,
+        unwritten,
+        20000.0,
+        7420.0,
+        100.0,
     )
 
 
@@ -53,10 +59,17 @@ def test_the_status_is_flat_and_complete(tmp_path):
     status = status_of(tmp_path)
 
     assert status["commit"] == "a" * 40
-    assert (status["started_at"], status["updated_at"], status["pid"]) == (1000, 2000, 77)
-    assert status["state_since"] == 2000 - 7320
+    assert (status["started_at"], status["updated_at"], status["pid"]) == (1000, 20000, 77)
+    assert status["state_since"] == 20000 - 7320
     assert status["measured_w"] == 4990
-    assert status["phases"] == [{"phase": "L1", "inverter_output_w": 5950}]  # as last signalled
+    assert status["phases"] == [  # as last signalled
+        {"phase": "L1", "inverter_output_w": 5950, "grid_export_w": None}
+    ]
+    assert (status["given_up"], status["last_refusal"], status["last_refusal_at"]) == (
+        [],
+        None,
+        None,
+    )
     assert status["inverters"] == [
         {
             "service": VEBUS,
@@ -77,7 +90,7 @@ def test_the_screen_says_what_limits_and_who_else(tmp_path):
     services[HUB4].update({"/Overrides/MaxDischargePower": 5000.0, "/MaxDischargePower": 4000.0})
     services[SYSTEM]["/DynamicEss/Active"] = 1
 
-    screen = status_screen(status_of(tmp_path, services, ["look here"], "hub4 refused 1 W"), 3.2)
+    screen = status_screen(status_of(tmp_path, services, "look here", "hub4 refused 1 W"), 3.2)
 
     for line in (
         "limiting: output is held at the cap",
@@ -88,9 +101,61 @@ def test_the_screen_says_what_limits_and_who_else(tmp_path):
         "  others           in force 4000 W",
         "  others           override held by Dynamic ESS",
         "  warning          look here",
-        "  refused          hub4 refused 1 W",
+        "  refused          hub4 refused 1 W, 7 min ago",
     ):
         assert line in screen.splitlines()
+
+
+def three_phases():
+    services = ess_site()
+    services[VEBUS].update(
+        {"/Ac/NumberOfPhases": 3, "/Ac/Out/L2/P": 700.0, "/Ac/ActiveIn/L2/P": 50.0}
+    )
+    return services
+
+
+def test_each_phase_has_what_is_polled_of_it(tmp_path):
+    polled = (100.0, 200.0, 300.0), (-1.0, -2.0, 3.0)
+
+    phases = status_of(tmp_path, three_phases(), phases_w=polled)["phases"]
+
+    assert [phase["inverter_output_w"] for phase in phases] == [100, 200, 300]
+    assert [phase["grid_export_w"] for phase in phases] == [-1, -2, 3]
+
+
+def test_the_screen_has_a_line_for_each_phase_of_several(tmp_path):
+    signalled = status_screen(status_of(tmp_path, three_phases()), 3.2).splitlines()
+    polled_w = (100.0, 200.0, 300.0), (-1.0, -2.0, 3.0)
+    polled = status_screen(status_of(tmp_path, three_phases(), phases_w=polled_w), 3.2).splitlines()
+
+    assert "  L2               650 W" in signalled
+    assert "  L2               200 W   export -2 W" in polled
+    assert not any(line.startswith("  L1") for line in status_screen(status_of(tmp_path), 3.2))
+
+
+def test_the_screen_says_which_methods_were_given_up_and_why(tmp_path):
+    given_up = [("ess_override", "another program keeps changing it")]
+    status = status_of(tmp_path, given_up=given_up)
+
+    assert status["given_up"] == [
+        {"method": "ess_override", "reason": "another program keeps changing it"}
+    ]
+    line = "  given up         ess_override: another program keeps changing it"
+    assert line in status_screen(status, 3.2).splitlines()
+
+
+def test_a_refusal_has_its_time_by_the_wall_clock(tmp_path):
+    assert status_of(tmp_path, refusal="no")["last_refusal_at"] == 20000 - 420
+
+
+def test_a_file_that_cant_be_written_and_a_share_that_cant_be_armed_are_warnings(tmp_path):
+    state = "/data/state.json can't be written (Read-only file system)"
+
+    warnings = status_of(tmp_path, unwritten=state, config={"per_phase": True})["warnings"]
+
+    assert warnings[0] == state
+    assert ["until the cap has followed" in text for text in warnings] == [False, True]
+    assert status_of(tmp_path, config={"per_phase": "strict"})["warnings"] == []
 
 
 def test_the_screen_does_not_call_our_own_cap_somebody_elses(tmp_path):
