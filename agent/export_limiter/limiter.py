@@ -115,7 +115,7 @@ class Limiter:
         self._above_limit = limit_w is not None and export_w is not None and export_w > limit_w
         bounds = self._limits.bounds(self._tick(measurement, now, actuator))
         lowest_w, highest_w = floor_w(self._config), self._ceiling_w(measurement)
-        caps = self._within(bounds, lowest_w, highest_w, actuator)
+        caps = Bounds(*(max(lowest_w, min(highest_w, w)) for w in bounds))
         # Only while all figures live: the state of an inverter that hangs stays its last one.
         live = self._data.fresh and not self._data.failsafe
         if measurement.assisting and live and self.cap_w is not None:
@@ -126,6 +126,8 @@ class Limiter:
         return self._decision(cap_w, bounds, binding, measurement.assisting)
 
     def _tick(self, measurement: Measurement, now: float, actuator: Actuator) -> Tick:
+        # In whole hundredths where each correction is a write to flash.
+        gain = round(self._gain.factor, 2) if actuator.stored else self._gain.factor
         return Tick(
             measurement,
             now,
@@ -133,6 +135,7 @@ class Limiter:
             self._data.lost,
             self._outputs,
             self._binding_from_w(),
+            gain,
             actuator.stored,
             actuator.per_phase,
         )
@@ -150,18 +153,6 @@ class Limiter:
         if self._config.max_multiplus_output_w is not None:
             return self._config.max_multiplus_output_w
         return max(floor_w(self._config), measurement.nominal_w or HIGHEST_POWER_W)
-
-    def _within(
-        self, bounds: Bounds, lowest_w: float, highest_w: float, actuator: Actuator
-    ) -> Bounds:
-        """The bounds as caps: corrected for the gain (upwards only to relax), within the range."""
-        # In whole hundredths where each correction is a write to flash.
-        factor = round(self._gain.factor, 2) if actuator.stored else self._gain.factor
-        tighten_w = bounds.tighten_w * min(1.0, factor)
-        relax_w = bounds.relax_w * factor
-        return Bounds(
-            max(lowest_w, min(highest_w, tighten_w)), max(lowest_w, min(highest_w, relax_w))
-        )
 
     def _next_cap(self, bounds: Bounds, actuator: Actuator, now: float) -> Optional[float]:
         """Walk from the cap in force towards the bounds, one step at most."""

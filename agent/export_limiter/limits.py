@@ -51,6 +51,10 @@ class Bounds(NamedTuple):
     tighten_w: float = math.inf
     relax_w: float = -math.inf
 
+    def corrected(self, gain: float) -> Bounds:
+        """The bounds of an output as those of the cap that yields it: it rises only to relax."""
+        return Bounds(self.tighten_w * min(1.0, gain), self.relax_w * gain)
+
 
 NO_CHANGE = Bounds()
 
@@ -163,7 +167,8 @@ class Tick(NamedTuple):
     """What the limits are judged by: one measurement, how fresh it is, and what the cap acts on.
 
     ``outputs`` holds the inverter's output of the last seconds; a cap up to ``binding_from_w``
-    binds; ``stored`` and ``per_phase`` describe the control point.
+    binds; a wanted output times ``gain`` is the cap that yields it; ``stored`` and ``per_phase``
+    describe the control point.
     """
 
     measurement: Measurement
@@ -172,6 +177,7 @@ class Tick(NamedTuple):
     lost: Sequence[str]
     outputs: Recent
     binding_from_w: float
+    gain: float
     stored: bool
     per_phase: bool
 
@@ -197,13 +203,17 @@ class Limits:
 
     def bounds(self, tick: Tick) -> Bounds:
         """The lowest of what they ask for, and the lowest of what they allow."""
+        # A fixed cap is never raised because less is delivered: it is what may be delivered.
+        fixed_gain = min(1.0, tick.gain)
         every = []
         if self._output:
-            every.append(self._output.bounds(tick.measurement if tick.fresh else None))
+            output = self._output.bounds(tick.measurement if tick.fresh else None)
+            every.append(output.corrected(fixed_gain))
         if self.export:
-            every.append(self._export_bounds(self.export, tick))
+            gain = fixed_gain if tick.stored else tick.gain
+            every.append(self._export_bounds(self.export, tick).corrected(gain))
         if self._config.per_phase is True and not tick.per_phase:
-            every.extend(self._share_bounds(tick))
+            every.extend(share.corrected(tick.gain) for share in self._share_bounds(tick))
         return Bounds(min(b.tighten_w for b in every), min(b.relax_w for b in every))
 
     def _export_bounds(self, export: ExportLimit, tick: Tick) -> Bounds:

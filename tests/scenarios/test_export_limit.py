@@ -169,3 +169,17 @@ def test_both_limits_hold_and_the_tighter_one_wins(story):
         told.tick(t, told.limiter.cap_w, told.limiter.cap_w)
 
     assert 2900 <= told.limiter.cap_w <= 3000
+
+
+def test_beside_an_output_limit_less_delivered_than_asked_for_raises_no_armed_cap(story):
+    # Another system delivers 4000 W: 6000 W of the output limit are left for ours.
+    told = story(max_multiplus_output_w=10000.0, max_grid_export_w=5000.0)
+
+    caps = []
+    for t_s in range(400):
+        output_w = min(9000.0, 0.95 * (told.limiter.cap_w or 9000.0))
+        total_w = output_w + 4000.0
+        load_w = 0.0 if 50 < t_s < 62 else 9000.0
+        caps.append(told.tick(t_s, total_w, total_w - load_w, controlled_w=output_w)[0])
+
+    assert set(caps[200:]) == {6000}

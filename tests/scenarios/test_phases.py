@@ -102,3 +102,15 @@ def test_one_phase_has_the_whole_limit_as_its_share(story):
         told.tick(t_s, min(8000.0, told.limiter.cap_w or 8000.0), phase_outputs_w=(5000.0,))
 
     assert told.limiter.cap_w == 5000
+
+
+def test_beside_an_export_limit_strict_still_never_gives_more_than_one_share(story):
+    told = story(max_multiplus_output_w=12000.0, max_grid_export_w=3000.0, per_phase="strict")
+
+    # The inverter delivers 5 % less than its cap; for 10 s no load, and too much is fed in.
+    caps = []
+    for t_s in range(400):
+        output_w = min(9000.0, 0.95 * (told.limiter.cap_w or 9000.0))
+        caps.append(told.tick(t_s, output_w, output_w - (0.0 if 50 < t_s < 60 else 3000.0))[0])
+
+    assert set(caps[200:]) == {4000}  # 12000 / 3

@@ -60,3 +60,15 @@ def test_steady_output_at_the_limit_writes_nothing(story):
     caps_of(told, 1000, 4990)
 
     assert told.writes == 0
+
+
+def test_less_delivered_than_asked_for_raises_no_stored_cap(story):
+    # Without loads 5 % less than the cap is delivered: that is no reason to write 5 % more.
+    told = story(max_grid_export_w=4000.0)
+
+    for t_s in range(2000):
+        output_w = min(6000.0, 0.95 * (told.limiter.cap_w or 6000.0))
+        told.tick(t_s, output_w, output_w, stored())
+
+    assert told.limiter.cap_w == 4000
+    assert told.writes == 3
