@@ -200,7 +200,7 @@ def _discover(options: argparse.Namespace) -> int:
     from export_limiter.inverters import Site
     from export_limiter.loop import Loop
     from export_limiter.methods import Methods
-    from export_limiter.screen import discover_report, discover_screen
+    from export_limiter.screen import discover_report, discover_screen, running
 
     loop = Loop()
     site = Site()
@@ -208,7 +208,9 @@ def _discover(options: argparse.Namespace) -> int:
     loop.after(DISCOVER_S, lambda: loop.end(0))
     loop.run()
     verdicts = Methods(METHOD_NAMES, floor_w(Config())).verdicts(site, time.monotonic())
-    report = discover_report(site, verdicts)
+    status = read_json(os.path.join(options.runtime_dir, "status.json"))
+    alive = status is not None and running(status, time.time() - status["updated_at"])
+    report = discover_report(site, verdicts, status if alive else None)
     print(json.dumps(report, indent=2) if options.json else discover_screen(report))
     return 0 if report["inverters"] else 1
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from export_limiter import victron
 from export_limiter.inverters import Site
 from export_limiter.judgement import STOPPING
+from export_limiter.measuring import Measuring
 from export_limiter.methods import Verdict
 from export_limiter.status import others
 
@@ -48,7 +49,8 @@ def _status_lines(status: Dict[str, Any], age_s: float) -> List[str]:
     phases = status["phases"]
     lines += ["  %-16s %s" % (p["phase"], _phase(p)) for p in phases if len(phases) > 1]
     lines += ["  %-16s %s" % (i["service"], _inverter(i)) for i in status["inverters"]]
-    lines += ["  others           %s" % text for text in _others(status["others"], status)]
+    others_alone = {**status["others"], **dict.fromkeys(_own(status["others"], status))}
+    lines += ["  others           %s" % text for text in _others(others_alone, ())]
     lines += ["  warning          %s" % text for text in status["warnings"]]
     lines += ["  given up         %(method)s: %(reason)s" % each for each in status["given_up"]]
     if status["last_refusal"]:
@@ -64,11 +66,17 @@ def _status_lines(status: Dict[str, Any], age_s: float) -> List[str]:
     return lines
 
 
-def discover_report(site: Site, verdicts: List[Verdict]) -> Dict[str, Any]:
-    """What is here and what each method could do, for programs."""
+def discover_report(
+    site: Site, verdicts: List[Verdict], status: Optional[Dict[str, Any]] = None
+) -> Dict[str, Any]:
+    """What is here and what each method could do; ``status`` is that of an agent that runs here."""
     usable = [v.method for v in verdicts if v.enforceable]
+    other = others(site)
     return {
-        "inverters": [inverter._asdict() for inverter in site.describe()],
+        "inverters": [
+            {**inverter._asdict(), "output_w": _output_w(site, inverter.service)}
+            for inverter in site.describe()
+        ],
         "meters": site.names(victron.GRID),
         "multi_rs": site.names(victron.MULTI_RS),
         "pv_inverters": site.names(victron.PVINVERTER),
@@ -82,7 +90,8 @@ def discover_report(site: Site, verdicts: List[Verdict]) -> Dict[str, Any]:
             }
             for v in verdicts
         ],
-        "others": others(site),
+        "others": other,
+        "own": [] if status is None else _own(other, status),
     }
 
 
@@ -98,7 +107,7 @@ def discover_screen(report: Dict[str, Any]) -> str:
         reason = ": %s" % method["reason"] if method["reason"] else ""
         lines.append("  %-18s %s%s" % (method["method"], able, reason))
     lines += ["would use: %s" % (report["would_use"] or "nothing, the limit can't be kept")]
-    lines += ["others: %s" % text for text in _others(report["others"])]
+    lines += ["others: %s" % text for text in _others(report["others"], report["own"])]
     return "\n".join(lines)
 
 
@@ -106,9 +115,10 @@ def _inverter(inverter: Dict[str, Any]) -> str:
     if not inverter["connected"]:
         return "no unit connected"
     phases = inverter["phase_count"]
-    return "%s, %s, nominal %s%s%s" % (
+    return "%s, %s%s, nominal %s%s%s" % (
         inverter["product"] or "unknown product",
         "phases unknown" if phases is None else "%d phase%s" % (phases, "s" * (phases != 1)),
+        ", delivers %s" % _w(inverter["output_w"]) if "output_w" in inverter else "",
         _w(inverter["nominal_w"]),
         "" if inverter["main"] else ", not controlled by ESS",
         _input(inverter["input_a"], inverter["input_limit_a"]),
@@ -128,9 +138,24 @@ def _input(current_a: Optional[float], limit_a: Optional[float]) -> str:
     return ", AC input at %.1f A of its %g A limit" % (current_a, limit_a)
 
 
-def _others(other: Dict[str, Any], status: Optional[Dict[str, Any]] = None) -> List[str]:
-    """What else limits; of a running agent, without what is only its own cap and backstop."""
-    own_w = [] if status is None else [status["cap_w"], status["limits"]["max_multiplus_output_w"]]
+def _output_w(site: Site, name: str) -> Optional[float]:
+    """What an inverter delivers, by the newest signals: for people."""
+    measuring = Measuring(site)
+    phases_w = [measuring.signalled_phase_w(name, phase) for phase in site.phases(name)]
+    known_w = [phase_w for phase_w in phases_w if phase_w is not None]
+    return sum(known_w) if known_w and len(known_w) == len(phases_w) else None
+
+
+def _own(other: Dict[str, Any], status: Dict[str, Any]) -> List[str]:
+    """Which of ``other`` are only the cap and the backstop of the agent whose status this is."""
+    if status["dry_run"]:
+        return []
+    own_w = [status["cap_w"], status["limits"]["max_multiplus_output_w"]]
+    return [key for key in OWN if other[key] is not None and other[key] in own_w]
+
+
+def _others(other: Dict[str, Any], own: Sequence[str]) -> List[str]:
+    """What else limits."""
     named = (
         ("in force", "applied_w", _w),
         ("GUI setting", "setting_w", _w),
@@ -140,9 +165,9 @@ def _others(other: Dict[str, Any], status: Optional[Dict[str, Any]] = None) -> L
         ("grid export limit", "export_limit_a", lambda a: "%g A per phase" % a),
     )
     return [
-        "%s %s" % (text, show(other[key]))
+        "%s %s%s" % (text, show(other[key]), ", our own cap" if key in own else "")
         for text, key, show in named
-        if other[key] is not None and not (key in OWN and other[key] in own_w)
+        if other[key] is not None
     ]
 
 

@@ -450,6 +450,21 @@ def test_discover_shows_the_site_and_writes_nothing(stage):
     assert not list(agent.state.iterdir()) + list(agent.runtime.iterdir())
 
 
+def test_discover_beside_a_running_agent_knows_its_cap(stage):
+    stage.site(**SMALL)
+    agent = stage.agent(**LIMIT)
+    agent.wait_for(state="monitoring", counters=lambda c: c["stored_writes"] == 1)
+
+    beside = agent.call("discover").stdout
+    agent.stop()
+    alone = agent.call("discover").stdout
+
+    named = ("in force", "GUI setting", "override")
+    assert "1 phase, delivers 1950 W" in beside
+    assert all(f"others: {name} 5000 W, our own cap\n" in beside for name in named)
+    assert all(f"others: {name} 5000 W\n" in alone for name in named)
+
+
 def test_the_status_screen_is_for_people(stage):
     stage.site(**SMALL)
     agent = stage.agent(**LIMIT)

@@ -228,6 +228,43 @@ def test_discover_names_every_method_and_its_obstacle():
     assert f"ess_override       no: the ESS assistant is not installed in {VEBUS}" in screen
 
 
+def discovered(services, status=None):
+    site = site_of(services)
+    report = discover_report(site, Methods(METHOD_NAMES, 1000).verdicts(site, 0.0), status)
+    return discover_screen(report).splitlines()
+
+
+def test_discover_shows_what_each_inverter_delivers():
+    services = three_phases()
+    services[VEBUS].update({"/Ac/Out/L3/P": 100.0, "/Ac/ActiveIn/L3/P": 0.0})
+    services["com.victronenergy.vebus.ttyUSB0"] = {"/Connected": 1, "/Ac/NumberOfPhases": 1}
+
+    screen = "\n".join(discovered(services))
+
+    assert "3 phases, delivers 6700 W, nominal 8000 W" in screen
+    assert "1 phase, delivers ---, nominal ---" in screen
+
+
+@pytest.mark.parametrize(
+    ("dry_run", "ours"), [(False, True), (True, False)], ids=["a cap in force", "a dry run"]
+)
+def test_discover_knows_the_running_agents_own_cap(tmp_path, dry_run, ours):
+    services = ess_site()
+    services[SETTINGS].update({SETTING: 5000.0, "/Settings/CGwacs/MaxFeedInPower": 5000.0})
+    services[HUB4].update({"/Overrides/MaxDischargePower": 5000.0, "/MaxDischargePower": 4000.0})
+    status = {**status_of(tmp_path, services), "dry_run": dry_run}
+
+    own = ", our own cap" if ours else ""
+    others = [line for line in discovered(services, status) if line.startswith("others")]
+
+    assert others == [
+        "others: in force 4000 W",
+        f"others: GUI setting 5000 W{own}",
+        f"others: override 5000 W{own}",
+        "others: grid feed-in limit 5000 W",
+    ]
+
+
 def test_warnings_are_for_the_installer():
     services = ess_site()
     services["com.victronenergy.vebus.ttyUSB0"] = {"/Connected": 1}
