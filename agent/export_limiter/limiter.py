@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Optional
 
+from export_limiter.bounds import Bounds
 from export_limiter.config import Config, floor_w
 from export_limiter.freshness import Freshness
 from export_limiter.learning import BINDING_SHARE, BINDING_SLACK_W, GainEstimate
-from export_limiter.limits import Bounds, Limits, Measurement, Tick
+from export_limiter.limits import Limits, Measurement, Tick
 from export_limiter.recent import Hold, Recent
 
 STARTING = "starting"
@@ -169,6 +170,8 @@ class Limiter:
             return max(bounds.tighten_w, min(self.cap_w - step_w, unbound_w))
 
         may_rise = self._data.fresh and not self._data.failsafe and self.cap_w < bounds.relax_w
+        if actuator.stored and actuator.writes_left <= 1:
+            may_rise = False  # the last write of the day is kept for a decrease
         hold_s = STORED_INCREASE_HOLD_S if actuator.stored else 0.0
         if not self._rising.holds(may_rise, now, hold_s):
             return self.cap_w

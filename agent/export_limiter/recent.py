@@ -40,6 +40,22 @@ class Recent:
         return max(fresh) if fresh else None
 
 
+class Highest:
+    """The highest reading of the last seconds or minutes; lower ones before it are forgotten."""
+
+    def __init__(self) -> None:
+        self._readings: Deque[Tuple[float, float]] = deque()
+
+    def of(self, value: float, now: float, seconds: float) -> float:
+        """Take in a reading; the highest one no older than ``seconds``."""
+        while self._readings and self._readings[-1][1] <= value:
+            self._readings.pop()
+        self._readings.append((now, value))
+        while self._readings[0][0] < now - seconds - EDGE_S:
+            self._readings.popleft()
+        return self._readings[0][1]
+
+
 class Hold:
     """True once a condition has held for some time without a break."""
 

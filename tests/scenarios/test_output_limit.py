@@ -120,6 +120,29 @@ def test_an_uncontrolled_inverter_leaves_less_for_the_controlled_one(story):
     assert found == [4000, 3000, 3000]
 
 
+def test_an_uncontrolled_inverter_that_wobbles_moves_the_cap_rarely(story):
+    told = story(max_multiplus_output_w=10000.0)
+
+    for t_s in range(600):
+        other_w = 2000 + 37 * t_s % 301 - 150  # every W from 1850 to 2150, in disorder
+        told.tick(t_s, 3000 + other_w, controlled_w=3000)
+        assert told.limiter.cap_w <= 10000 - other_w
+
+    assert told.limiter.cap_w == 7800  # 10000 - 2150, in whole 100 W
+    assert told.writes <= 4
+
+
+def test_what_an_uncontrolled_inverter_no_longer_delivers_is_ours_after_30_s(story):
+    told = story(max_multiplus_output_w=10000.0)
+
+    told.tick(0, 7000, controlled_w=3000)
+    caps = [told.tick(t, 3000, controlled_w=3000)[0] for t in range(1, 50)]
+
+    assert caps[:30] == [6000] * 30
+    assert caps[30:33] == [6500, 7000, 7500]
+    assert caps[-1] == 10000
+
+
 def test_an_inverter_that_delivers_too_much_is_capped_lower_by_that(story):
     # 3 % above a settled cap: 0.97 x 5000 is where the correction goes, and it never rises above.
     told = story(**LIMIT)

@@ -1,5 +1,6 @@
 """Where the only control point is a setting on flash, writes are counted and few."""
 
+import pytest
 from export_limiter.limiter import Actuator
 
 
@@ -72,3 +73,23 @@ def test_less_delivered_than_asked_for_raises_no_stored_cap(story):
 
     assert told.limiter.cap_w == 4000
     assert told.writes == 3
+
+
+def test_an_uncontrolled_inverter_that_comes_and_goes_wears_no_flash(story):
+    told = story(max_multiplus_output_w=10000.0)
+
+    # Beside ours another delivers 1850 to 2150 W for an hour, and nothing each third minute.
+    for t_s in range(3600):
+        other_w = 0 if t_s // 60 % 3 == 0 else 1850 + 37 * t_s % 301
+        told.tick(t_s, 3000 + other_w, None, stored(), controlled_w=3000)
+
+    assert told.limiter.cap_w == 7500  # 10000 - 2150, in whole 500 W
+    assert told.writes <= 3
+
+
+@pytest.mark.parametrize(("writes_left", "cap_w"), [(2, 8000), (1, 5000)])
+def test_the_last_write_of_the_day_is_kept_for_a_decrease(story, writes_left, cap_w):
+    told = story(max_multiplus_output_w=8000.0)
+    told.limiter.adopt(5000.0)
+
+    assert caps_of(told, 700, 5000, actuator=stored(writes_left))[-1] == cap_w
