@@ -98,23 +98,22 @@ TIMED_OUT = {"failed": True, "timedout": {"period": 420}, "msg": "Timed out afte
 
 
 @pytest.mark.parametrize(
-    ("reply", "stops"),
-    [(CONFIRMED, False), (BACK, True), (LINK_LOST, True), (TIMED_OUT, True)],
+    ("reply", "failed"),
+    [(CONFIRMED, []), (BACK, ["b"]), (LINK_LOST, ["b"]), (TIMED_OUT, ["b"])],
     ids=["confirmed", "rolled back", "link lost", "timed out"],
 )
-def test_gate_stops_after_one_device_that_did_not_end_confirmed(
-    reply: dict[str, Any], stops: bool
+def test_device_that_was_tried_and_did_not_end_confirmed_has_failed(
+    reply: dict[str, Any], failed: list[str]
 ) -> None:
-    known = replied(hostvars(a=OLD, b=OLD, c=OLD), a=CONFIRMED, b=reply)
+    known = replied(hostvars(a=OLD, b=OLD, c=OLD, d=OFFLINE), a=CONFIRMED, b=reply)
 
-    assert fleet.gate(known, known, 0) is stops
+    assert fleet.failed(known, known) == failed
 
 
-def test_gate_counts_the_failures_of_all_waves() -> None:
+def test_failures_of_all_waves_count() -> None:
     known = replied(hostvars(a=OLD, b=OLD, c=OLD, d=OLD), a=BACK, b=CONFIRMED, c=BACK)
 
-    assert not fleet.gate(known, known, 2)
-    assert fleet.gate(known, known, 1)
+    assert fleet.failed(known, known) == ["a", "c"]
 
 
 def test_report_gives_every_device_exactly_one_state() -> None:

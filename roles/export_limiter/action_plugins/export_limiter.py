@@ -43,6 +43,21 @@ LINK_FAULTS = (
 )
 
 
+def load(name: str) -> Any:
+    """A module of the role's controller/ directory: an action plugin can't import by name."""
+    spec = importlib.util.spec_from_file_location(
+        f"export_limiter_{name}", ROLE / "controller" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Read once, before Ansible forks for each host.
+PROGRAM = zlib.compress((ROLE / "files" / "device.py").read_bytes(), 9)
+pin, site_config = load("pin"), load("site_config")
+
+
 class ActionModule(ActionBase):
     """One execution a verb; see the role's library/export_limiter.py for its arguments."""
 
@@ -61,7 +76,7 @@ class ActionModule(ActionBase):
         if verb == "unreached":
             return {**result, "unreachable": True, "msg": arguments["device"]["msg"]}
         if "release" in arguments:
-            request["files"] = load("pin").unpack(arguments["release"]).files
+            request["files"] = pin.unpack(arguments["release"]).files
         if verb == "probe":
             result["site"] = self._site(task_vars or {})
             request["history"] = boolean(arguments.get("history", False))
@@ -82,7 +97,6 @@ class ActionModule(ActionBase):
 
     def _site(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the inventory says of this site, with every fault in it."""
-        site_config = load("site_config")
         values, faults = {}, []
         for name in sorted(task_vars):
             if name.startswith(site_config.PREFIX):
@@ -91,7 +105,6 @@ class ActionModule(ActionBase):
                 except AnsibleError as error:
                     faults.append(f"{name}: {error.message}")
         if values.get("export_limiter_commit") == UNPINNED:
-            pin = load("pin")
             try:
                 release = pin.worktree(values["export_limiter_repository"])
                 values["export_limiter_sha256"] = release.sha256
@@ -122,11 +135,10 @@ class ActionModule(ActionBase):
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send the program and the request, and find the reply among whatever else is printed."""
-        program = zlib.compress((ROLE / "files" / "device.py").read_bytes(), 9)
         packed = zlib.compress(json.dumps(request).encode(), 9)
         done = self._low_level_execute_command(
             f"/usr/bin/python3 -c {shlex.quote(BOOTSTRAP)}",
-            in_data=b"%d\n%b%d\n%b" % (len(program), program, len(packed), packed),
+            in_data=b"%d\n%b%d\n%b" % (len(PROGRAM), PROGRAM, len(packed), packed),
             sudoable=True,
         )
         marker = MARKER + request["id"] + ":"
@@ -139,16 +151,6 @@ class ActionModule(ActionBase):
 def unpacked(reply: str) -> dict[str, Any]:
     """What stands behind the marker."""
     return json.loads(zlib.decompress(base64.b85decode(reply)))
-
-
-def load(name: str) -> Any:
-    """A module of the role's controller/ directory: an action plugin can't import by name."""
-    spec = importlib.util.spec_from_file_location(
-        f"export_limiter_{name}", ROLE / "controller" / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _diff(device: dict[str, Any], site: dict[str, Any]) -> dict[str, str]:

@@ -29,7 +29,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Name the filters."""
-        public = (preflight, unpinned, releases, plan, gate, report, status, check, table)
+        public = (preflight, unpinned, releases, plan, failed, report, status, check, table)
         return {f"export_limiter_{function.__name__}": function for function in public}
 
 
@@ -97,12 +97,10 @@ def wave_sizes(waves: Iterable[Any], count: int) -> list[int]:
     return sizes or [max(1, count)]
 
 
-def gate(hosts: Iterable[str], hostvars: Mapping[str, Any], max_failures: int) -> bool:
-    """Whether to stop: too many of the devices tried so far did not end confirmed."""
-    tried = [_applied(hostvars, host) for host in hosts]
-    return (
-        sum(reply is not None and reply["state"] in UNCONFIRMED for reply in tried) > max_failures
-    )
+def failed(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
+    """The devices that were tried so far and did not end confirmed."""
+    tried = {str(host): _applied(hostvars, host) for host in hosts}
+    return [host for host, reply in tried.items() if reply and reply["state"] in UNCONFIRMED]
 
 
 def report(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
