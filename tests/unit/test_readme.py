@@ -1,6 +1,9 @@
 """The README says what the program does: its tables, commands and links are checked against it."""
 
+import os
 import re
+import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,6 +147,23 @@ def test_a_symptom_is_what_a_program_of_ours_says(symptom):
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
 def test_a_link_leads_somewhere(link):
     assert link.startswith("https://") or (ROOT / link).exists()
+
+
+def test_the_line_that_removes_old_reports_keeps_the_rest(tmp_path):
+    command = re.search(r"`(find reports .*?)`", README)[1]
+    for name, age_days in (("2026-01-01T000000Z", 91), ("2026-04-01T000000Z", 1)):
+        report = tmp_path / "reports" / name
+        report.mkdir(parents=True)
+        (report / "index.html").touch()
+        made_at = time.time() - 86400 * age_days
+        os.utime(report, (made_at, made_at))
+    (tmp_path / "reports/latest").symlink_to("2026-04-01T000000Z")
+    (tmp_path / "reports/contacts.json").touch()
+
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+
+    left = sorted(path.name for path in (tmp_path / "reports").iterdir())
+    assert left == ["2026-04-01T000000Z", "contacts.json", "latest"]
 
 
 @pytest.mark.parametrize("line", prose())

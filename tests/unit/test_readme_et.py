@@ -13,6 +13,7 @@ WORDS = {
     "Method": {1, 2},
     "File": {1},
     "Value": {4},
+    "What you want": {0, 1},
     "What happens": {0, 1, 2},
     "What you see": {0, 1, 2},
 }
