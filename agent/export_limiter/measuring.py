@@ -16,15 +16,23 @@ from export_limiter.limits import Measurement
 Readings = Mapping[Tuple[str, str], Any]  # (service, path) -> value, of one poll
 
 FROZEN_S = 14.0  # so that the first reduction falls within 15 s
+# ... where one is due. Older units tell a constant output anew after up to 58 s.
+FROZEN_NOT_DUE_S = 90.0
 FROZEN_OTHER_W = 50.0
 FROZEN_CAP_W = 200.0
+IDLE_W = 50.0  # an idle inverter stands still, whatever the rest of the site does
 
 
 class Measuring:
-    """Knows what to read, and makes a measurement of the answers."""
+    """Knows what to read, and makes a measurement of the answers.
 
-    def __init__(self, site: Site) -> None:
+    ``export_limited``: the cap follows the grid meter, so output and export must both live.
+    """
+
+    def __init__(self, site: Site, export_limited: bool = False) -> None:
         self._site = site
+        self._export_limited = export_limited
+        self._pv_inverter_seen = False  # it may leave the bus at night
         self._stillness: Dict[str, _Stillness] = {}
         self._wanted: List[Tuple[str, str]] = []
         self._live: Set[Tuple[str, str]] = set()  # phases that have had a value
@@ -32,12 +40,14 @@ class Measuring:
     def polled_paths(self, per_phase: bool) -> List[Tuple[str, str]]:
         """What to read this tick: signals come on change only, so silence proves nothing."""
         wanted: List[Tuple[str, str]] = []
+        main, meter = self._site.main_inverter(), self._site.meter()
         for name in self._site.inverters():
-            wanted += self._power_paths(name, victron.OUT_POWER, victron.out_phase, per_phase)
-            wanted += self._power_paths(name, victron.IN_POWER, victron.in_phase, per_phase)
-        meter = self._site.meter()
+            each = per_phase and name == main
+            wanted += self._power_paths(name, victron.OUT_POWER, victron.out_phase, each)
+            wanted += self._power_paths(name, victron.IN_POWER, victron.in_phase, each)
         if meter is not None:
-            wanted += self._power_paths(meter, victron.GRID_POWER, victron.grid_phase, per_phase)
+            each = per_phase and self._export_limited
+            wanted += self._power_paths(meter, victron.GRID_POWER, victron.grid_phase, each)
         self._wanted = wanted
         return wanted
 
@@ -50,6 +60,7 @@ class Measuring:
         controlled_w = outputs.get(main) if main else None
         lost = not outputs or any(w is None for w in outputs.values())
         export_w = self._export_w(main, readings)
+        self._pv_inverter_seen |= bool(self._site.names(victron.PVINVERTER))
         return Measurement(
             output_w=None if lost else sum(w for w in outputs.values() if w is not None),
             controlled_w=None if lost else controlled_w,
@@ -57,9 +68,9 @@ class Measuring:
             phase_outputs_w=self._phases_w(main, self._phase_output_w, readings),
             phase_exports_w=self._phases_w(main, self._phase_export_w, readings),
             nominal_w=self._site.power(main, victron.NOMINAL_POWER) if main else None,
-            pv_inverter=bool(self._site.names(victron.PVINVERTER)),
+            pv_inverter=self._pv_inverter_seen,
             assisting=bool(main and self._site.assisting(main)),
-            frozen=self._frozen(main, readings, controlled_w, export_w, binding_cap_w, now),
+            frozen=self._frozen(main, readings, outputs, export_w, binding_cap_w, now),
         )
 
     def _power_paths(
@@ -148,25 +159,38 @@ class Measuring:
         self,
         main: Optional[str],
         readings: Readings,
-        output_w: Optional[float],
+        outputs: Mapping[str, Optional[float]],
         export_w: Optional[float],
         cap_w: Optional[float],
         now: float,
     ) -> Tuple[str, ...]:
-        """Quantities whose service repeats itself while the rest of the site moves."""
-        found = []
+        """Quantities of which a service repeats itself while the rest of the site moves."""
         meter = self._site.meter()
-        for quantity, name, other_w in (
-            ("output", main, export_w if meter else None),
-            ("export", meter, output_w),
-        ):
-            if name is None:
-                continue
-            mine = tuple(v for (service, _), v in sorted(readings.items()) if service == name)
-            still = self._stillness.setdefault(name, _Stillness())
-            if mine and still.frozen(mine, other_w, cap_w, now):
-                found.append(quantity)
+        metered_w = export_w if meter else None
+        patience_s = FROZEN_S if self._export_limited else FROZEN_NOT_DUE_S
+        found = []
+        for name, output_w in outputs.items():
+            own_cap_w = cap_w if name == main else None
+            still = self._stands_still(name, readings, metered_w, own_cap_w, patience_s, now)
+            if still and output_w is not None and abs(output_w) > IDLE_W:
+                found.append("output")
+        output_w = outputs.get(main) if main else None
+        if meter and self._stands_still(meter, readings, output_w, cap_w, FROZEN_S, now):
+            found.append("export")
         return tuple(found)
+
+    def _stands_still(
+        self,
+        name: str,
+        readings: Readings,
+        other_w: Optional[float],
+        cap_w: Optional[float],
+        patience_s: float,
+        now: float,
+    ) -> bool:
+        mine = tuple(v for (service, _), v in sorted(readings.items()) if service == name)
+        stillness = self._stillness.setdefault(name, _Stillness())
+        return bool(mine) and stillness.frozen(mine, other_w, cap_w, patience_s, now)
 
 
 class _Stillness:
@@ -177,25 +201,28 @@ class _Stillness:
         self._since = 0.0
         self._other_w: Optional[float] = None
         self._cap_w: Optional[float] = None
-        self._moved = False
+        self._other_moved = self._cap_moved = False
 
     def frozen(
         self,
         values: Tuple[Any, ...],
         other_w: Optional[float],
         cap_w: Optional[float],
+        patience_s: float,
         now: float,
     ) -> bool:
+        """Whether all stood still since another's power (so long) or our cap moved."""
         if values != self._values:
-            self._values, self._since, self._moved = values, now, False
+            self._values, self._since = values, now
+            self._other_moved = self._cap_moved = False
             self._other_w, self._cap_w = other_w, cap_w
             return False
-        self._moved = (
-            self._moved
-            or _apart(other_w, self._other_w) > FROZEN_OTHER_W
-            or _apart(cap_w, self._cap_w) > FROZEN_CAP_W
+        self._other_moved |= _apart(other_w, self._other_w) > FROZEN_OTHER_W
+        self._cap_moved |= _apart(cap_w, self._cap_w) > FROZEN_CAP_W
+        still_s = now - self._since
+        return (self._cap_moved and still_s >= FROZEN_S) or (
+            self._other_moved and still_s >= patience_s
         )
-        return self._moved and now - self._since >= FROZEN_S
 
 
 def _apart(one: Optional[float], other: Optional[float]) -> float:

@@ -60,7 +60,7 @@ class Service:
         self._wall_clock = wall_clock
         self._earlier = earlier or {}
         self.site = Site()
-        self._measuring = Measuring(self.site)
+        self._measuring = Measuring(self.site, config.max_grid_export_w is not None)
         self._methods = Methods(config.methods, floor_w(config))
         self._limiter = Limiter(config)
         self._effect = Effect()

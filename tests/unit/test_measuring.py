@@ -8,18 +8,19 @@ from export_limiter.measuring import Measuring
 from gx.fakebus import METER, SYSTEM, VEBUS, ess_site
 
 OTHER = "com.victronenergy.vebus.ttyUSB0"
+PV = "com.victronenergy.pvinverter.pv_1"
 
 
 class Rig:
     """A site whose values are polled; `change` sets values by path, None takes a path away."""
 
-    def __init__(self, services=None):
+    def __init__(self, services=None, export_limited=True):
         self.services = services or ess_site()
         self.site = Site()
         for name, values in self.services.items():
             self.site.appeared(name)
             self.site.learned(name, values)
-        self.measuring = Measuring(self.site)
+        self.measuring = Measuring(self.site, export_limited)
 
     def change(self, name, values):
         self.services[name].update(values)
@@ -114,11 +115,14 @@ def test_a_poll_that_is_not_answered_is_lost_data():
     assert measurement.export_w == -50
 
 
-def test_several_systems_are_summed_and_one_is_controlled():
-    services = ess_site()
-    services[OTHER] = {"/Connected": 1, "/DeviceInstance": 1, OUT: 2000, IN: 500}
+def two_systems(**other):
+    """A rig with a second system, which delivers 1500 W."""
+    values = {"/Connected": 1, "/DeviceInstance": 1, OUT: 2000, IN: 500, **other}
+    return Rig({**ess_site(), OTHER: values})
 
-    measurement = Rig(services).measure()
+
+def test_several_systems_are_summed_and_one_is_controlled():
+    measurement = two_systems().measure()
 
     assert (measurement.output_w, measurement.controlled_w) == (7450, 5950)
 
@@ -187,12 +191,42 @@ def test_phases_are_measured_where_they_count():
     assert measurement.output_w == 5780
 
 
-@pytest.mark.parametrize(("per_phase", "calls"), [(False, 3), (True, 9)])
-def test_at_most_nine_calls_a_tick(per_phase, calls):
+@pytest.mark.parametrize(
+    ("systems", "export_limited", "per_phase", "calls"),
+    [
+        pytest.param(1, True, False, 3, id="totals"),
+        pytest.param(2, True, False, 5, id="totals of two systems"),
+        pytest.param(1, True, True, 9, id="every phase"),
+        pytest.param(2, False, True, 9, id="phases of ours, totals of the other and the meter"),
+        pytest.param(2, True, True, 11, id="phases of ours and the meter, totals of the other"),
+    ],
+)
+def test_what_counts_is_read_and_nothing_else(systems, export_limited, per_phase, calls):
     services = with_values(**PHASES_3)
     services[METER].update({f"/Ac/L{n}/Power": 1.0 for n in (1, 2, 3)})
+    if systems == 2:
+        services[OTHER] = dict(services[VEBUS])
 
-    assert len(Rig(services).measuring.polled_paths(per_phase)) == calls
+    assert len(Rig(services, export_limited).measuring.polled_paths(per_phase)) == calls
+
+
+def test_a_pv_inverter_that_leaves_the_bus_at_night_is_remembered():
+    rig = Rig({**ess_site(), PV: {"/Connected": 1}})
+    before = rig.measure().pv_inverter
+
+    rig.site.vanished(PV)
+
+    assert (before, rig.measure().pv_inverter) == (True, True)
+    assert not Rig().measure().pv_inverter
+
+
+def test_a_second_system_without_a_figure_is_lost_data():
+    """Counted as nothing it would leave to ours what it delivers itself."""
+    rig = two_systems()
+
+    rig.change(OTHER, {OUT: None})
+
+    assert rig.measure()[:2] == (None, None)
 
 
 # --- figures that stand still: polled each second
@@ -208,6 +242,11 @@ def frozen_after(rig, seconds, at=lambda second: None, cap_w=lambda second: None
     return None
 
 
+def other_loads(rig):
+    """Let the meter move by what the inverter has no part in."""
+    return lambda second: rig.change(METER, {"/Ac/Power": 50.0 + 60 * second})
+
+
 def test_a_site_where_nothing_moves_is_not_frozen():
     assert frozen_after(Rig(), 100) is None
 
@@ -220,6 +259,50 @@ def test_an_inverter_that_stands_still_while_the_meter_moves_is_frozen():
 
     # Its values are those of second 0; judged from 14 s on, so that the cap falls within 15.
     assert frozen_after(rig, 60, move) == (14, ("output",))
+
+
+def test_without_an_export_limit_that_is_not_judged_before_90_s():
+    rig = Rig(export_limited=False)
+
+    # Older units tell a constant output anew after up to 58 s.
+    assert frozen_after(rig, 100, other_loads(rig)) == (90, ("output",))
+
+
+@pytest.mark.parametrize(
+    ("out_w", "in_w", "found"),
+    [
+        pytest.param(0, 0, None, id="off"),
+        pytest.param(3794, 3799, None, id="passed through"),
+        pytest.param(27, 0, None, id="noise of an idle one"),
+        pytest.param(0, 51, (14, ("output",)), id="charging"),
+        pytest.param(51, 0, (14, ("output",)), id="delivering"),
+    ],
+)
+def test_an_idle_inverter_stands_still_rightly(out_w, in_w, found):
+    rig = Rig(with_values(**{OUT: out_w, IN: in_w}))
+
+    assert frozen_after(rig, 300, other_loads(rig)) == found
+
+
+@pytest.mark.parametrize(("out_w", "found"), [(2000, (14, ("output",))), (500, None)])
+def test_a_second_system_that_stands_still_is_frozen_unless_idle(out_w, found):
+    rig = two_systems(**{OUT: out_w})
+
+    def move(second):
+        other_loads(rig)(second)
+        rig.change(VEBUS, {OUT: 6000 + second})
+
+    assert frozen_after(rig, 100, move) == found
+
+
+def test_the_cap_of_ours_tells_nothing_of_a_second_system():
+    rig = two_systems()
+
+    def move(second):
+        rig.change(METER, {"/Ac/Power": 50.0 + second % 2})
+        rig.change(VEBUS, {OUT: 6000 + second % 2})
+
+    assert frozen_after(rig, 60, move, lambda second: 6000 - 10 * second) is None
 
 
 def test_a_meter_that_stands_still_while_the_inverter_moves_is_frozen():
@@ -240,8 +323,11 @@ def test_a_small_move_of_the_other_is_no_sign():
     assert frozen_after(rig, 60, move) is None
 
 
-def test_an_inverter_that_ignores_a_binding_cap_is_frozen():
-    assert frozen_after(Rig(), 60, cap_w=lambda second: 6000 - 10 * second) == (
+@pytest.mark.parametrize("export_limited", [False, True])
+def test_an_inverter_that_ignores_a_binding_cap_is_frozen(export_limited):
+    rig = Rig(export_limited=export_limited)
+
+    assert frozen_after(rig, 60, cap_w=lambda second: 6000 - 10 * second) == (
         21,
         ("output", "export"),
     )
@@ -251,7 +337,7 @@ def test_one_changed_value_is_life():
     rig = Rig()
 
     def move(second):
-        rig.change(METER, {"/Ac/Power": 50.0 + 60 * second})
+        other_loads(rig)(second)
         rig.change(VEBUS, {IN: 50 + (second // 10) % 2})
 
     assert frozen_after(rig, 60, move) is None
