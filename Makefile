@@ -34,7 +34,7 @@ test-all: ## All tests
 bench: setup ## Measure control quality and cost beside others, into build/bench (minutes)
 	@PYTHONPATH=tests:agent $(PYTHON) -m bench
 
-bench-fleet: setup ## Upgrade over 300 ms and 1 Mbit/s, ours beside stock modules (minutes)
+bench-fleet: setup ## Upgrade over 300 ms and 1 Mbit/s beside stock modules; 500 devices (minutes)
 	@PYTHONPATH=tests:agent $(PYTHON) -m link
 
 guard: setup ## Record the law's figures anew, for review

@@ -15,10 +15,11 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
-from crew import Crew
-from deployment import Controller, Repository
 from gx.device import DeviceSpec
 from gx.fleet import Fleet
+
+from fleet.crew import Crew
+from fleet.deployment import Controller, Repository
 
 
 class Tale(NamedTuple):

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deployment import pin
 from gx.device import Device
 from gx.fleet import Fleet
 from role import ROLE, load
+
+from fleet.deployment import pin
 
 plugin = load("action_plugins/export_limiter.py")
 site_config = load("controller/site_config.py")

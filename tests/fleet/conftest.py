@@ -5,11 +5,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from ahead import Ahead, Tale, is_ahead
-from deployment import Repository
 from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 from gx.namespaces import namespaces_permitted
+
+from fleet.ahead import Ahead, Tale, is_ahead
+from fleet.deployment import Repository
 
 HERE = Path(__file__).parent
 

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from asked import Wanted, ask, wanted
-from deployment import CRASHING, Repository
 from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 from gx.waiting import wait_until
-from held import limited
+
+from fleet.asked import Wanted, ask, wanted
+from fleet.deployment import CRASHING, Repository
+from fleet.held import limited
 
 SIZE = 12
 LIMIT_W = 30000

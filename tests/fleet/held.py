@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from asked import Wanted
-from deployment import BASE, pin
 from gx.device import Device
 from gx.waiting import wait_until
+
+from fleet.asked import Wanted
+from fleet.deployment import BASE, pin
 
 UP_S = 40.0  # boot, svscan's five seconds, and the wait after quick ends
 # The plant follows its cap with a lag: what it may deliver above it for moments.

@@ -5,10 +5,11 @@ import os
 import zlib
 from typing import NamedTuple
 
-from deployment import pin
 from gx.device import DeviceSpec
 from gx.proxy import Proxy
 from role import ROLE
+
+from fleet.deployment import pin
 
 SITE = {"vebus": [{"name": "ttyS4", "phases": 3, "units": 3}]}
 VARIABLES = {"export_limiter_max_multiplus_output_w": 30000}

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-import deployment
 import pytest
-from deployment import (
+from gx.device import Device, DeviceSpec
+from gx.waiting import wait_until
+
+from fleet import deployment
+from fleet.deployment import (
     BASE,
     CRASHING,
     SILENT,
@@ -15,8 +18,6 @@ from deployment import (
     status,
     supervisors,
 )
-from gx.device import Device, DeviceSpec
-from gx.waiting import wait_until
 
 THREE_PHASES = {
     "site": {

@@ -5,13 +5,14 @@ The fault is put into the worker from outside, as in the matrix of an upgrade.
 
 import json
 
-import held
 import pytest
-from ahead import Tale
-from asked import Asking, ask
-from crew import LIMIT_W
-from deployment import BASE
 from gx.waiting import wait_until
+
+from fleet import held
+from fleet.ahead import Tale
+from fleet.asked import Asking, ask
+from fleet.crew import LIMIT_W
+from fleet.deployment import BASE
 
 SHORT = {"STABLE_S = 5": "STABLE_S = 2"}
 # By verb: a moment, and the beginning of the step that it is before.

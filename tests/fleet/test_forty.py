@@ -2,11 +2,12 @@
 
 from collections import Counter
 
-import held
 import pytest
-from deployment import Controller
 from gx.device import DeviceSpec
 from role import REPOSITORY
+
+from fleet import held
+from fleet.deployment import Controller
 
 pytestmark = pytest.mark.slow
 

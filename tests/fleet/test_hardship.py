@@ -4,17 +4,23 @@ The stories are played on the crew at the same time. However one goes, the cap i
 upgrade works at its end.
 """
 
-import held
+import threading
+
 import pytest
-from ahead import Tale
-from asked import Asking, ask
-from crew import LIMIT_W
-from deployment import BASE
 from gx.waiting import wait_until
+
+from fleet import held
+from fleet.ahead import Tale
+from fleet.asked import Asking, ask
+from fleet.crew import LIMIT_W
+from fleet.deployment import BASE
 
 SHORT = {"STABLE_S = 5": "STABLE_S = 2", "CRASHES = 4": "CRASHES = 1"}
 BURDENED = "import os; os.getloadavg = lambda: [float(open('/run/sim/load').read())]\n"
 HOME = f"/data/{BASE}"
+UNWRITTEN = f"/run/{BASE}/status.json can't be written (Read-only file system)"
+REFRESH_S, LAPSED_S = 45.0, 240.0  # in which the agent writes its cap again, or anew
+LOOP_S, LATER_S = 30.0, 45.0  # the back-off grows for half a minute
 
 
 def endure(member, story):
@@ -95,6 +101,63 @@ def look_at_the_lock(member):
         assert reply["state"] == "confirmed", reply
 
 
+def run_directory_is_read_only(member):
+    """Status and history can't be written: it says so once and limits, after a restart as well."""
+    device, place = member.device, f"/run/{BASE}"
+    before = log(device)
+    device.run(f"mount --bind {place} {place}; mount -o remount,bind,ro {place}")
+    see_it_write(device, REFRESH_S)
+    see_it_write(device, REFRESH_S)
+    assert log(device).removeprefix(before).count(UNWRITTEN) == 1
+
+    before = log(device)
+    device.run(f"kill -9 {held.said(device)['pid']}")
+    # The next one can't know that the cap it finds is ours, respects it as anybody's lower limit,
+    # and writes its own when that has lapsed.
+    see_it_write(device, LAPSED_S)
+    told = log(device).removeprefix(before)
+    assert (told.count("*** starting"), told.count(UNWRITTEN)) == (1, 1), told
+    assert held.census(device) == (1, 1)
+    device.run(f"umount {place}")
+
+
+def see_it_write(device, within_s):
+    """See the agent write its cap."""
+    wrote = writes(device)
+    wait_until(lambda: writes(device) > wrote, "the cap to be written", within_s)
+
+
+def agent_crashes_in_a_loop(member):
+    """It is started less and less often, and the stored limit holds the cap meanwhile."""
+    device = member.device
+    wait_until(lambda: held.limited(device, LIMIT_W), "the limit to be kept", 90)
+    program = f"{HOME}/current/export-limiter"
+    device.run("printf '#!/bin/sh\\nexit 1\\n' >/run/crash; chmod 755 /run/crash")
+    device.run(f"mount --bind /run/crash {program}")
+    device.run(f"kill -9 {held.said(device)['pid']}")
+
+    # Nothing is waited for: how often it is started in that time is what is tested.
+    threading.Event().wait(LOOP_S)
+    soon = log(device)
+    threading.Event().wait(LATER_S)
+    later = log(device).removeprefix(soon)
+    assert soon.count("ended quickly") >= 2, soon
+    assert later.count("*** starting") <= 3, later
+    assert held.census(device) == (0, 1)
+    device.run(f"umount {program}")
+    held.runs_one(device, [member.old])
+
+
+def writes(device):
+    """Count what was written to the site's control points."""
+    return len(device.ask("state")["writes"])
+
+
+def log(device):
+    """Return the agent's log."""
+    return (device.data / "log" / BASE / "current").read_text()
+
+
 def fill(device):
     """Leave nothing free on /data."""
     device.run("dd if=/dev/zero of=/data/fill bs=64k 2>/dev/null", check=False)
@@ -124,6 +187,8 @@ STORIES = (
     load_stays_high,
     load_goes_down,
     look_at_the_lock,
+    run_directory_is_read_only,
+    agent_crashes_in_a_loop,
 )
 
 

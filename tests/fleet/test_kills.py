@@ -7,12 +7,13 @@ import random
 import threading
 from collections import Counter
 
-import held
 import pytest
-from ahead import Tale
-from asked import Asking, ask, plugin
-from crew import LIMIT_W
 from gx.waiting import wait_until
+
+from fleet import held
+from fleet.ahead import Tale
+from fleet.asked import Asking, ask, plugin
+from fleet.crew import LIMIT_W
 
 BEYOND = 1.1
 SHORT = {"STABLE_S = 5": "STABLE_S = 2"}

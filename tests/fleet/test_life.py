@@ -5,12 +5,13 @@ One roll-out reaches all of them; then each lives on in its own way, all at the 
 
 from concurrent.futures import ThreadPoolExecutor
 
-import held
 import pytest
-from asked import wanted
-from deployment import BASE, tree
 from gx.device import DeviceSpec
 from gx.waiting import wait_until
+
+from fleet import held
+from fleet.asked import wanted
+from fleet.deployment import BASE, tree
 
 LIMIT_W = 30000
 SITE = {"vebus": [{"name": "ttyS4", "phases": 3, "units": 3}], "load_w": 34000}

@@ -6,13 +6,14 @@ The stories are told at the same time, each with devices and a controller of its
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import held
 import pytest
-from asked import wanted
-from deployment import BASE, HASTE, current, tree
 from gx.device import DeviceSpec
 from gx.jump import put_behind
 from gx.waiting import wait_until
+
+from fleet import held
+from fleet.asked import wanted
+from fleet.deployment import BASE, HASTE, current, tree
 
 LIMIT_W = 30000
 NOTICED_S = 45

@@ -5,14 +5,14 @@ The fault is put into the worker from outside, at the moment it is about to take
 
 import os
 
-import held
 import pytest
-import stumble
-from ahead import Tale
-from asked import Asking, ask
-from crew import LIMIT_W
-from deployment import BASE
 from gx.waiting import wait_until
+
+from fleet import held, stumble
+from fleet.ahead import Tale
+from fleet.asked import Asking, ask
+from fleet.crew import LIMIT_W
+from fleet.deployment import BASE
 
 # What the worker does, in its order: the beginning of each step's label, and the how manieth.
 STEPS = {

@@ -6,13 +6,13 @@ can then take back the last change, and never an earlier one.
 
 import subprocess
 
-import held
 import pytest
-import traced
-from asked import Asking, ask, wanted
-from deployment import BASE, CRASHING
 from gx.device import DeviceSpec
 from gx.waiting import wait_until
+
+from fleet import held, traced
+from fleet.asked import Asking, ask, wanted
+from fleet.deployment import BASE, CRASHING
 
 HOME = f"/data/{BASE}/"
 # Lost by a power cut without harm: who held the lock, a note for people, what every boot makes.

@@ -2,11 +2,12 @@
 
 import json
 
-import deployment
 import pytest
-from deployment import BASE, Controller, Repository, agents, current
 from gx.device import DeviceSpec
 from gx.waiting import wait_until
+
+from fleet import deployment
+from fleet.deployment import BASE, Controller, Repository, agents, current
 
 SITE = {"name": "site", "vebus": [{"name": "ttyS4", "phases": 3, "units": 3}], "load_w": 18000}
 LIMIT = {"export_limiter_max_multiplus_output_w": 30000}

@@ -4,12 +4,13 @@ import json
 import re
 import subprocess
 
-import held
 import jsonschema
 import pytest
-from deployment import Controller, agents
 from gx.waiting import wait_until
 from role import REPOSITORY, ROLE
+
+from fleet import held
+from fleet.deployment import Controller, agents
 
 ONE_PHASE = {
     "site": {"name": "site", "vebus": [{"name": "ttyS4", "phases": 1}], "load_w": 2000},

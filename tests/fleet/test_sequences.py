@@ -2,11 +2,12 @@
 
 import random
 
-import held
 import pytest
-from ahead import Tale
-from asked import Asking, ask
-from crew import LIMIT_W
+
+from fleet import held
+from fleet.ahead import Tale
+from fleet.asked import Asking, ask
+from fleet.crew import LIMIT_W
 
 SHORT = {"STABLE_S = 5": "STABLE_S = 2", "CRASHES = 4": "CRASHES = 1"}
 

@@ -1,14 +1,15 @@
 """A host with systemd: another service manager, another login, the same playbooks."""
 
-import held
 import pytest
-from deployment import BASE, Controller, current
 from gx.device import DeviceSpec
 from gx.systemd_host import LOGIN, SystemdHost
 from gx.waiting import wait_until
 from role import REPOSITORY
 from trees.debian import TreeError
 from trees.host import host_tree, missing
+
+from fleet import held
+from fleet.deployment import BASE, Controller, current
 
 pytestmark = pytest.mark.slow  # the tree takes a minute to make, once
 

@@ -5,12 +5,13 @@ The tests read one story of five runs, each on what the run before has left.
 
 from typing import NamedTuple
 
-import held
 import pytest
-from deployment import BASE, HASTE, Controller, Played, current
 from gx.device import Device, DeviceSpec
 from gx.waiting import wait_until
 from role import REPOSITORY
+
+from fleet import held
+from fleet.deployment import BASE, HASTE, Controller, Played, current
 
 LIMIT_W = 30000
 OTHER_ID = "c0619affffff"

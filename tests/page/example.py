@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import held
-from deployment import BASE, Controller
 from export_limiter.config import Config
 from export_limiter.history import DAY_FIELDS, History
+from fleet import held
+from fleet.deployment import BASE, Controller
 from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 from gx.inventory import REPOSITORY

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from deployment import Controller, pin
+from fleet.deployment import Controller, pin
 from gx.fleet import Fleet
 from gx.inventory import REPOSITORY
 from gx.namespaces import SimulationError
