@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from export_limiter import methods, victron
 from export_limiter.effect import Effect
 from export_limiter.inverters import Site
-from export_limiter.limiter import FAILSAFE, LIMITING, MONITORING, STARTING, Decision
+from export_limiter.limiter import FAILSAFE, LIMITING, MONITORING, RELAXING, STARTING, Decision
 from export_limiter.methods import Verdict
 
 NOT_ENFORCEABLE = "not_enforceable"
 STOPPING = "stopping"
 NO_INVERTER_S = 30.0
-SAYINGS = 20
-SAYINGS_WITHIN_S = 600.0
 
 
 class Judgement(NamedTuple):
@@ -29,20 +26,18 @@ class Judgement(NamedTuple):
 
 
 class Sayings:
-    """Which log line a judgement is worth: one on each change, and few where it comes and goes."""
+    """Which log line a judgement is worth: one on each change, but not of its figures alone."""
 
     def __init__(self) -> None:
-        self._said = ""
-        self._times: Deque[float] = deque(maxlen=SAYINGS)
+        self._kind = ""
 
-    def line(self, judgement: Judgement, now: float) -> Optional[str]:
-        """The line, or ``None``; a change that is held back is told as soon as it may."""
+    def line(self, judgement: Judgement) -> Optional[str]:
+        """The line, or ``None``."""
         said = "%s: %s" % (judgement.state, judgement.reason)
-        full = len(self._times) == SAYINGS and now - self._times[0] < SAYINGS_WITHIN_S
-        if said == self._said or (full and judgement.state != STOPPING):
+        kind = "".join(c for c in said if not c.isdigit())
+        if kind == self._kind:
             return None
-        self._said = said
-        self._times.append(now)
+        self._kind = kind
         cap = "none" if judgement.cap_w is None else "%.0f W" % judgement.cap_w
         return "%s (cap %s)" % (said, cap)
 
@@ -60,7 +55,8 @@ def judge(
     state, reason = decision.state, decision.reason
     enforceable = verdict.enforceable and confirmed and state != NOT_ENFORCEABLE
     if state == STARTING and waited_s > NO_INVERTER_S:
-        state, reason = NOT_ENFORCEABLE, "no inverter: %s" % (verdict.reason or reason)
+        lost = "no inverter: %s" % verdict.reason if verdict.reason else "no usable output figure"
+        state, reason = NOT_ENFORCEABLE, lost
     elif state not in (STARTING, FAILSAFE) and not verdict.enforceable:
         state, reason = NOT_ENFORCEABLE, verdict.reason
     elif state not in (STARTING, FAILSAFE, NOT_ENFORCEABLE) and not enforceable:
@@ -69,7 +65,8 @@ def judge(
         reason = held_lower or reason
     if dry_run:
         enforceable = False
-        reason = "dry run" if verdict.enforceable else "dry run; %s" % reason
+        fine = verdict.enforceable and state in (LIMITING, MONITORING, RELAXING)
+        reason = "dry run" if fine else "dry run; %s" % reason
     shown_w = cap_w if verdict.usable else None
     return Judgement(state, reason, enforceable, shown_w, decision.binding and enforceable)
 
@@ -82,4 +79,5 @@ def held_lower_by(site: Site, effect: Effect, now: float) -> str:
     setting_w = methods.limit_of(site.single(victron.SETTINGS, victron.SETTING_MAX_DISCHARGE))
     by_setting = setting_w is not None and setting_w <= applied_w + 1
     who = "the GUI setting" if by_setting else "the BMS or another program"
+    who = methods.override_holder(site) or who
     return "held lower, at %.0f W, by %s" % (applied_w, who)

@@ -55,9 +55,13 @@ class Release:
             self._bus.read(self._measuring.polled_paths(per_phase=False), TIMEOUT_S, self._polled)
 
     def _polled(self, readings: Readings) -> None:
+        noted = [_point(text) for text in self._found.points()]
         setting = methods.ess_setting_point(self._site)
         override = methods.ess_override_point(self._site)
-        volatile = [p for p in map(_point, self._found.points()) if not p.stored]
+        if any(p.stored and not self._is_known(p.service, p.paths[0]) for p in noted):
+            self._busy = False  # what can't be read may be ours still: wait for it
+            return
+        volatile = [p for p in noted if not p.stored]
         if override is not None and override not in volatile:
             volatile.append(override)
         ours = [point for point in volatile if self._is_ours(point)]
@@ -69,6 +73,10 @@ class Release:
             for text in self._found.points():  # somebody else has changed what is left
                 self._found.forget(text)
             self._finished(None)
+
+    def _is_known(self, settings: str, path: str) -> bool:
+        """Whether the settings were read: then a path that is not there is gone for good."""
+        return any(self._site.knows(settings, p) for p in (path, victron.SETTING_HUB4_MODE))
 
     def _is_ours(self, point: ControlPoint) -> bool:
         standing_w = methods.standing_w(self._site, point)

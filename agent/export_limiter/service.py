@@ -224,7 +224,7 @@ class Service:
         if judgement.state != self._judgement.state:
             self._state_since = now
         self._judgement = judgement
-        line = self._sayings.line(judgement, now)
+        line = self._sayings.line(judgement)
         if line:
             log.info("%s", line)
         counters = {"ticks": self._ticks, "failsafe_entries": self._limiter.failsafe_entries}

@@ -145,3 +145,21 @@ def test_with_nothing_of_ours_it_is_done_at_once(tmp_path):
 
     assert rig.run(1).result is None
     assert rig.bus.written == []
+
+
+def test_a_setting_that_can_not_be_read_is_waited_for(tmp_path):
+    services = limited(2000, override_w=None)
+    settings = services.pop(SETTINGS)
+    rig = Rig(tmp_path, services, 2000)
+    note(rig, SETTING, 9000.0, 5000.0, stored=True, service=SETTINGS)
+
+    rig.run()
+    waited = (rig.result, list(rig.bus.written), list(rig.found.points()))
+    rig.bus.services[SETTINGS] = settings
+    rig.site.appeared(SETTINGS)
+    rig.site.learned(SETTINGS, settings)
+    rig.run()
+
+    assert waited == ("not finished", [], [SETTINGS + SETTING])
+    assert rig.result is None
+    assert rig.caps(SETTING) == [9000]
