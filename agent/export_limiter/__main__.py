@@ -6,15 +6,14 @@ import argparse
 import json
 import logging
 import os
-import re
 import signal
 import stat
 import sys
 import time
 from typing import Any, List, Optional
 
-from export_limiter.config import Config, ConfigError, parse
-from export_limiter.files import FoundValues, StatusFile, read_json
+from export_limiter.config import Config, ConfigError, parse, summary
+from export_limiter.files import FoundValues, StatusFile, own_release, read_json
 from export_limiter.status import Identity
 
 RUNTIME_DIR = "/run/venus-export-limiter"
@@ -23,6 +22,7 @@ SETTLE_S = 0.3  # for the services on the bus to be known before the first tick
 DISCOVER_S = 3.0
 RELEASE_S = 300.0
 NOTICE_S = 5.0
+CATCH_UP_S = 60.0
 HANG_S = 15  # a tick that does not come for so long ends the process; supervision restarts it
 
 log = logging.getLogger("export_limiter")
@@ -74,7 +74,6 @@ def _log_to_stderr(debug: bool) -> None:
     """A full log pipe must never hold up the control loop: lines are lost instead."""
     if stat.S_ISFIFO(os.fstat(sys.stderr.fileno()).st_mode):
         os.set_blocking(sys.stderr.fileno(), False)
-    logging.raiseExceptions = False
     level = logging.DEBUG if debug else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
 
@@ -113,24 +112,13 @@ def _status(options: argparse.Namespace) -> int:
     return 0 if running(status, age_s) else 1
 
 
-def _identity() -> Identity:
-    """Version and commit from the release directory, which is named after the commit."""
-    home = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    try:
-        with open(os.path.join(home, "VERSION"), encoding="utf-8") as file:
-            version = file.read().strip()
-    except OSError:
-        version = "unknown"
-    match = re.match(r"([0-9a-f]{40})-", os.path.basename(home))
-    return Identity(version, match.group(1) if match else None, os.getpid(), time.time())
-
-
 def _run(options: argparse.Namespace) -> int:
     from export_limiter import victron
     from export_limiter.bus import Bus, connect
     from export_limiter.loop import Loop
     from export_limiter.notice import Notices
     from export_limiter.published import NameTakenError, Published
+    from export_limiter.quiet import Quiet
     from export_limiter.recording import Recording
     from export_limiter.release import Release
     from export_limiter.service import Service
@@ -138,7 +126,7 @@ def _run(options: argparse.Namespace) -> int:
 
     config = _read_config(options.config)
     status_file = StatusFile(options.runtime_dir)
-    identity = _identity()
+    identity = Identity(*own_release(), os.getpid(), time.time())
     loop = Loop()
     signal.alarm(HANG_S)  # connecting may hang, too
     connection = connect(options.bus)
@@ -148,6 +136,11 @@ def _run(options: argparse.Namespace) -> int:
         print("%s is taken: another agent runs here" % error, file=sys.stderr)
         return 1
 
+    quiet = Quiet(time.monotonic)
+    if not options.debug:
+        logging.getLogger().handlers[0].addFilter(quiet)
+        loop.every(CATCH_UP_S, quiet.catch_up)
+    log.info("version %s, %s", identity.version, summary(config))
     recording = Recording(config, options.runtime_dir, options.state_dir, time.monotonic())
     notices = Notices()
     telling = Telling()
@@ -173,6 +166,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def stop() -> None:
         service.stop()
+        quiet.catch_up(at_once=True)
         if config.on_stop == "keep" or config.dry_run:
             loop.end(0)
             return

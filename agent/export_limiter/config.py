@@ -103,6 +103,14 @@ def parse(text: str) -> Config:
     return config
 
 
+def summary(config: Config) -> str:
+    """The limits, the methods and a dry run in one line, for the log."""
+    limits_w = config.max_multiplus_output_w, config.max_grid_export_w
+    shown = ["none" if limit_w is None else "%s W" % _plain(limit_w) for limit_w in limits_w]
+    text = "output limit %s, export limit %s, methods " % tuple(shown) + ", ".join(config.methods)
+    return text + (", dry run: nothing is written" if config.dry_run else "")
+
+
 def failsafe_limit_w(config: Config, pv_inverter: bool) -> float:
     """The cap to walk to when an export limit has lost its measurement, W.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from typing import Any, Dict, Optional
+import re
+from typing import Any, Dict, Optional, Tuple
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,18 @@ def read_json(path: str) -> Optional[Dict[str, Any]]:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def own_release() -> Tuple[str, Optional[str]]:
+    """Our version, and our commit from the release directory, which is named after it."""
+    home = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    try:
+        with open(os.path.join(home, "VERSION"), encoding="utf-8") as file:
+            version = file.read().strip()
+    except OSError:
+        version = "unknown"
+    match = re.match(r"([0-9a-f]{40})-", os.path.basename(home))
+    return version, match.group(1) if match else None
 
 
 class StatusFile:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 from itertools import pairwise
 
 import pytest
+from gx.bus import AGENT
 from gx.sites import CABIN, HARBOUR
 from gx.stage import LIFELIKE, near
 from gx.waiting import wait_until
@@ -281,6 +283,32 @@ def test_log_lines_come_on_change_only(stage):
 
     assert agent.log.read_text() == before
     assert len(before.splitlines()) < 15
+
+
+def test_the_log_begins_with_the_version_and_the_limits(stage):
+    stage.site(**SMALL)
+    agent = stage.agent(**LIMIT, methods=["ess_override"], dry_run=True)
+    version = agent.wait_for(state="monitoring")["version"]
+
+    assert agent.log.read_text().splitlines()[0] == (
+        f"INFO version {version}, output limit 5000 W, export limit none, methods ess_override,"
+        " dry run: nothing is written"
+    )
+
+
+def test_the_log_of_a_meter_that_comes_and_goes_is_bounded(stage):
+    site = stage.site(**SMALL)
+    agent = stage.agent(**LIMIT, max_grid_export_w=3000)
+    agent.wait_for(state="monitoring", enforceable=True)
+
+    for _ in range(30):
+        site.do("fault", name="drop", service="grid.cgwacs_ttyUSB0_di30_mb1", seconds=1)
+        site.let_pass(2)
+    lines = agent.log.read_text().splitlines()
+    agent.stop()
+
+    assert len([line for line in lines if line.startswith("INFO")]) == 30
+    assert "INFO lines left out: " in agent.log.read_text().splitlines()[-1]
 
 
 # --- it stops and comes back
@@ -601,6 +629,31 @@ def test_release_leaves_what_somebody_else_has_set_since(stage):
     assert done.returncode == 0
     assert site.get("settings", SETTING) == 3000
     assert site.get("hub4", OVERRIDE) == 2500
+
+
+def test_a_release_that_takes_too_long_ends_and_says_so(stage):
+    stage.speed = 1  # the verb runs without a faster clock
+    site = stage.site(vebus=[ONE_PHASE], load_w=8000)
+    agent = stage.agent(**LIMIT, gradual_adjustment=False, max_power_increase_per_step_w=1)
+    agent.wait_for(cap_w=near(5000))
+    agent.stop()
+    command = agent.command("release", "--config", str(agent.config))
+    hurried = "import sys; from export_limiter import __main__ as program; program.RELEASE_S = 6.0;"
+    place = command.index("-m")
+    command[place : place + 2] = ["-c", hurried + "sys.exit(program.main())"]
+
+    done = subprocess.run(
+        command,
+        env={**os.environ, **agent.environment},
+        cwd=AGENT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (1, "not released within 6 s\n")
+    assert 5000 < site.get("hub4", OVERRIDE) < 5020
 
 
 def test_release_waits_for_the_agent_to_stop(stage):

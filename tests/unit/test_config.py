@@ -3,7 +3,14 @@
 import json
 
 import pytest
-from export_limiter.config import METHOD_NAMES, Config, ConfigError, failsafe_limit_w, parse
+from export_limiter.config import (
+    METHOD_NAMES,
+    Config,
+    ConfigError,
+    failsafe_limit_w,
+    parse,
+    summary,
+)
 
 
 def faults(**values: object) -> tuple[str, ...]:
@@ -173,3 +180,14 @@ def test_the_failsafe_limit(values, pv_inverter, expected_w):
     config = parse(json.dumps(values))
 
     assert failsafe_limit_w(config, pv_inverter) == expected_w
+
+
+def test_the_limits_are_told_in_one_line():
+    config = Config(max_grid_export_w=2500.5, methods=("ess_override", "ess_setting"), dry_run=True)
+
+    assert summary(config) == (
+        "output limit 30000 W, export limit 2500.5 W, methods ess_override, ess_setting,"
+        " dry run: nothing is written"
+    )
+    assert "export limit none" in summary(Config())
+    assert "dry run" not in summary(Config())
