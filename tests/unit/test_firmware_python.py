@@ -1,7 +1,7 @@
 """The agent and the device program keep to the Python that every Venus OS image has.
 
 An image holds only a part of the standard library, see `gx.profiles`. That the agent also runs so
-is tested in `integration/test_every_python.py`.
+is tested in `integration/test_images.py`.
 """
 
 import ast
