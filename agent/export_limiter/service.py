@@ -154,12 +154,10 @@ class Service:
         log.info("limiting by %s at %s", verdict.method, verdict.point)
         if self.writer.point is not None and self.writer.point.stored:
             self._backstop.again()
-        earlier_w = None
-        if self._earlier.get("control_point") == str(verdict.point):
-            earlier_w, self._earlier = (
-                self._earlier.get("cap_w"),
-                {},
-            )  # what it says ages from now on
+        # What an earlier run had in force is of use once: it ages from now on.
+        same = self._earlier.get("control_point") == str(verdict.point)
+        earlier_w = self._earlier.get("cap_w") if same else None
+        self._earlier = {} if same else self._earlier
         self._limiter.adopt(self.writer.use(verdict.point, earlier_w))
         self._effect = Effect()
 

@@ -15,6 +15,7 @@ from gx.fakebus import (
     OVERRIDE,
     SETTING,
     SETTINGS,
+    STATE,
     SYSTEM,
     VEBUS,
     FakeBus,
@@ -329,3 +330,81 @@ def test_a_mode_in_which_ess_does_not_act_ends_the_claim_at_once(rig):
     rig.run(1)
 
     assert (rig.status["state"], rig.status["enforceable"]) == ("not_enforceable", False)
+
+
+def test_disobedience_is_counted_from_when_the_cap_acts_again(rig):
+    rig.run(10)
+    rig.obeys = False
+    rig.bus.tell(VEBUS, **{OUT: 6050, IN: 50})
+
+    def keep_charged_for_a_second(second):
+        rig.bus.tell(VEBUS, **{OUT: 6050 + second % 2, IN: 50})
+        rig.bus.tell(SETTINGS, **{STATE: 9 if second == 15 else 10})
+
+    rig.run(30, keep_charged_for_a_second)
+
+    assert rig.status["method"] == "ess_override"
+
+
+def test_a_frozen_output_above_its_cap_is_lost_data_not_disobedience(tmp_path):
+    rig = Rig(tmp_path, max_grid_export_w=0.0)
+    rig.run(10)
+    rig.obeys = False
+    rig.bus.tell(VEBUS, **{OUT: 6050, IN: 50})
+
+    def meter_moves(second):
+        rig.bus.tell(METER, **{"/Ac/Power": 3000.0 + 100 * (second % 3)})
+        rig.bus.tell(VEBUS, **{OUT: 6050, IN: 50})
+
+    rig.run(60, meter_moves)
+
+    assert rig.status["state"] == "failsafe"
+    assert rig.status["method"] == "ess_override"
+
+
+def test_a_hub4_that_starts_anew_is_judged_afresh(rig):
+    rig.bus.refuse = lambda path, value: "no" if path == OVERRIDE else None
+    rig.run(10)
+    before = rig.status["method"]
+    rig.bus.refuse = lambda path, value: None
+
+    services = rig.bus.services.pop(HUB4)
+    rig.service.vanished(HUB4)
+    rig.run(2)
+    rig.bus.services[HUB4] = services
+    rig.service.appeared(HUB4)
+    rig.service.learned(HUB4, services)
+    rig.run(3)
+
+    assert (before, rig.status["method"]) == ("ess_setting", "ess_override")
+
+
+def test_lost_data_are_told_beside_somebody_elses_lower_limit(tmp_path):
+    services = ess_site()
+    services[HUB4].update({OVERRIDE: 2000.0, APPLIED: 2000.0})
+    rig = Rig(tmp_path, services)
+    rig.run(5)
+    before = rig.status["reason"]
+
+    rig.run(10, lambda second: rig.bus.tell(VEBUS, **{OUT: None}))
+
+    assert "somebody else's lower limit of 2000 W" in before
+    assert rig.status["state"] == "failsafe"
+    assert rig.caps() == []
+
+
+def test_what_an_earlier_run_had_in_force_is_no_news_later(tmp_path):
+    services = ess_site()
+    services[HUB4].update({OVERRIDE: 5500.0, APPLIED: 5500.0})
+    earlier = {"control_point": HUB4 + OVERRIDE, "cap_w": 5500.0}
+    rig = Rig(tmp_path, services, earlier, stored_backstop=False)
+    rig.run(10)
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 1})
+    rig.run(5)
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 0})
+    written = len(rig.caps())
+
+    rig.run(100)
+
+    assert "somebody else" not in rig.status["reason"]
+    assert len(rig.caps()) >= written + 3  # it is refreshed

@@ -379,3 +379,23 @@ def test_without_a_backstop_a_users_setting_is_left(rig):
     arm(rig, limit_w=None)
 
     assert rig.values == []
+
+
+def test_a_peer_that_does_not_answer_is_given_more_patience_than_one_that_refuses(rig):
+    rig.override()
+    rig.bus.refuse = lambda path, value: "org.freedesktop.DBus.Error.NoReply"
+
+    for _ in range(5):
+        rig.put(5000.0)
+
+    assert rig.writer.refusals == pytest.approx(1.0)
+
+
+def test_refusals_of_one_point_are_not_held_against_the_next(rig):
+    rig.override()
+    rig.bus.refuse = lambda path, value: "no"
+    rig.put(5000.0)
+
+    rig.setting()
+
+    assert rig.writer.refusals == 0
