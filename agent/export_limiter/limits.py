@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from export_limiter.bounds import NO_CHANGE, Bounds, ExportLimit, OutputLimit, PhaseShare
@@ -76,7 +75,7 @@ class Limits:
 
     def bounds(self, tick: Tick) -> Bounds:
         """The lowest of what they ask for, and the lowest of what they allow."""
-        # A fixed cap is never raised because less is delivered: it is what may be delivered.
+        # Only a cap that follows the site is raised because less is delivered than it allows.
         fixed_gain = min(1.0, tick.gain)
         every = []
         if self._output:
@@ -87,14 +86,14 @@ class Limits:
             gain = fixed_gain if tick.stored else tick.gain
             every.append(self._export_bounds(self.export, tick).corrected(gain))
         if self._config.per_phase is True and not tick.per_phase:
-            every.extend(share.corrected(tick.gain) for share in self._share_bounds(tick))
+            every.extend(share.corrected(fixed_gain) for share in self._share_bounds(tick))
         return Bounds(min(b.tighten_w for b in every), min(b.relax_w for b in every))
 
     def _export_bounds(self, export: ExportLimit, tick: Tick) -> Bounds:
         failsafe_w = failsafe_limit_w(self._config, tick.measurement.pv_inverter)
         if tick.stored:
             # Following a load would wear the flash: the cap stands where no load can matter.
-            return Bounds(failsafe_w, failsafe_w if tick.fresh else -math.inf)
+            return Bounds(failsafe_w, failsafe_w)
         if tick.lost:
             return Bounds(tighten_w=failsafe_w)
         export_w = tick.measurement.export_w

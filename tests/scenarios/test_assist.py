@@ -1,6 +1,7 @@
 """PowerAssist rightly delivers more than any cap: it is named, and nothing is tightened for it."""
 
 import pytest
+from export_limiter.limiter import Actuator
 
 
 def test_assist_does_not_tighten_an_export_cap(story):
@@ -51,6 +52,15 @@ def test_assist_does_not_keep_lost_data_from_the_failsafe_limit(story, output_w)
     assert told.tick(20, output_w, None, assisting=True) == (4000, "failsafe")
 
 
+def test_assist_on_old_figures_does_not_stop_a_walk_that_needs_none(story):
+    told = story(max_multiplus_output_w=5000.0)
+    told.limiter.adopt(8000.0)
+
+    told.tell(
+        [(0, 8000, None, 8000, "limiting"), (1, None, None, 7000, "limiting")], assisting=True
+    )
+
+
 def test_assist_on_figures_that_return_does_not_stop_the_failsafe(story):
     told = story(max_grid_export_w=4000.0)
     told.limiter.adopt(6900.0)
@@ -66,3 +76,21 @@ def test_assist_on_figures_that_return_does_not_stop_the_failsafe(story):
         ],
         assisting=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("actuator", "assisting"),
+    [
+        pytest.param(Actuator(), True, id="an inverter that adds to a full input"),
+        pytest.param(Actuator(acting=False), False, id="a control point that does not act"),
+    ],
+)
+def test_output_above_a_cap_that_need_not_hold_it_teaches_nothing(story, actuator, assisting):
+    told = story(max_multiplus_output_w=5000.0)
+    told.tick(0, 3000)
+    for t_s in range(1, 40):
+        told.tick(t_s, 5300, None, actuator, assisting=assisting)
+
+    caps = {told.tick(t_s, 4900)[0] for t_s in range(40, 50)}
+
+    assert caps == {5000}

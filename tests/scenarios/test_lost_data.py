@@ -167,3 +167,15 @@ def test_a_lost_inverter_figure_is_lost_data_for_export_too(story):
 
     told.tell([(8, None, 3900, 8000, "failsafe"), (9, None, 3900, 7000, "failsafe")])
     assert told.reason == "no usable output measurement"
+
+
+def test_the_walk_to_the_failsafe_limit_goes_all_the_way(story):
+    told = story(**LIMIT)
+    told.limiter.adopt(4150.0)
+    told.tick(0, 2000, 1900)  # 4000 W would be right: a cap that binds nothing is left for 150 W
+
+    # Without an output nobody knows whether the cap binds.
+    caps = [told.tick(t_s, None, None)[0] for t_s in range(1, 20)]
+
+    assert caps[0] == 4150
+    assert caps[-1] == 4000

@@ -159,3 +159,15 @@ def test_an_inverter_that_delivers_too_little_is_not_given_more_than_the_limit(s
     caps = {told.tick(t, 4780.0)[0] for t in range(60)}
 
     assert caps == {5000}
+
+
+def test_what_was_learned_at_one_control_point_is_not_applied_at_another(story):
+    told = story(**LIMIT)
+    for t_s in range(60):
+        told.tick(t_s, 1.03 * (told.limiter.cap_w or 5000.0))
+    learned_w = told.limiter.cap_w
+
+    told.limiter.adopt(5000.0)
+
+    assert learned_w < 4900
+    assert told.tick(60, 4000)[0] == 5000

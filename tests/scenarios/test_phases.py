@@ -55,6 +55,16 @@ def test_all_output_on_one_phase_gets_one_share(story):
     assert 0.96 * 2000 <= closed(told, (1.0, 0.0, 0.0), 9000.0)[-1] <= 2000
 
 
+def test_phases_that_draw_power_bring_the_total_not_below_one_share(story):
+    told = story(**LIMIT, per_phase=True)
+
+    # L1 delivers 3000 W of 2000 W, yet the total is 500 W: no cap on it helps L1.
+    for t_s in range(20):
+        told.tick(t_s, 500.0, phase_outputs_w=(3000.0, -1500.0, -1000.0))
+
+    assert told.limiter.cap_w == 2000
+
+
 def test_strict_gives_one_share_whatever_the_phases_do(story):
     told = story(**LIMIT, per_phase="strict")
 

@@ -42,6 +42,16 @@ def test_an_increase_is_one_write_after_ten_minutes(story):
     assert told.writes == 1
 
 
+@pytest.mark.parametrize(("export_w", "cap_w"), [(0, 4000), (None, 2000)])
+def test_an_increase_waits_for_figures(story, export_w, cap_w):
+    told = story(max_grid_export_w=4000.0)
+    told.limiter.adopt(2000.0)
+
+    caps_of(told, 600, 2000, 0)
+
+    assert told.tick(600, 2000, export_w, stored())[0] == cap_w
+
+
 def test_an_export_limit_stands_at_its_failsafe_limit_and_follows_no_load(story):
     told = story(max_grid_export_w=4000.0)
 
@@ -87,9 +97,32 @@ def test_an_uncontrolled_inverter_that_comes_and_goes_wears_no_flash(story):
     assert told.writes <= 3
 
 
+def test_a_stored_cap_rises_only_to_what_was_left_for_all_of_ten_minutes(story):
+    told = story(max_multiplus_output_w=10000.0)
+
+    # Another delivers 2500 W, then 500 W and 2000 W in turn, each for two minutes.
+    for t_s in range(3600):
+        other_w = 2500 if t_s < 60 else 500 if t_s // 120 % 2 else 2000
+        told.tick(t_s, 3000 + other_w, None, stored(), controlled_w=3000)
+
+    assert told.limiter.cap_w == 8000
+    assert told.writes == 2
+
+
 @pytest.mark.parametrize(("writes_left", "cap_w"), [(2, 8000), (1, 5000)])
 def test_the_last_write_of_the_day_is_kept_for_a_decrease(story, writes_left, cap_w):
     told = story(max_multiplus_output_w=8000.0)
     told.limiter.adopt(5000.0)
 
     assert caps_of(told, 700, 5000, actuator=stored(writes_left))[-1] == cap_w
+
+
+def test_what_is_delivered_above_a_stored_cap_takes_a_few_writes_to_correct(story):
+    told = story(max_multiplus_output_w=5000.0)
+    told.limiter.adopt(5000.0)
+
+    for t_s in range(600):
+        told.tick(t_s, 1.03 * told.limiter.cap_w, None, stored())
+
+    assert 0.99 * 5000 <= 1.03 * told.limiter.cap_w <= 5025
+    assert told.writes <= 3  # 1 % each
