@@ -581,6 +581,78 @@ def test_a_configuration_that_does_not_fit_the_site_is_a_warning(stage, config, 
     assert status["warnings"] == [warning]
 
 
+# --- how long it takes
+
+METER = "grid.cgwacs_ttyUSB0_di30_mb1"
+
+
+@pytest.mark.parametrize(("hold_s", "interval_s"), [(3, 1), (4, 1), (1, 5), (4, 10)])
+def test_the_first_reduction_comes_a_hold_and_an_interval_after_the_last_data(
+    stage, hold_s, interval_s
+):
+    site = stage.site(vebus=[ONE_PHASE], load_w=6000)
+    config = {"max_multiplus_output_w": None, "max_grid_export_w": 3000, "phase_count": 1}
+    agent = stage.agent(**config, data_hold_s=hold_s, control_interval_s=interval_s)
+    cap_w = agent.wait_for(enforceable=True, state="monitoring")["cap_w"]
+
+    lost_s = site.state()["t"]
+    site.do("set", service=METER, path="/Ac/Power", value=None)
+    agent.wait_for(state="failsafe", cap_w=lambda w: w < cap_w)
+
+    lower = [write for write in site.writes(OVERRIDE) if write["value"] < cap_w]
+    assert lower[0]["t"] - lost_s <= hold_s + interval_s + 0.5
+
+
+@pytest.mark.parametrize(
+    ("hub4", "fault", "within_s"),
+    [
+        pytest.param({}, {"name": "answer", "code": 1}, 10, id="refused"),
+        pytest.param({}, {"name": "error"}, 10, id="raises"),
+        pytest.param({}, {"name": "ignore"}, 10, id="not there when read back"),
+        pytest.param({}, {"name": "revert", "after_s": 1.5}, 10, id="reverts"),
+        pytest.param({"override_ignored": True}, None, 15, id="not applied"),
+    ],
+)
+def test_a_method_that_fails_is_left_within(stage, hub4, fault, within_s):
+    site = stage.site(vebus=[ONE_PHASE], load_w=7000, hub4=hub4)
+    if fault:
+        site.do("fault", service="hub4", path=OVERRIDE, **fault)
+    agent = stage.agent(**LIMIT, stored_backstop=False)
+    agent.wait_for(method="ess_override")
+    begun_s = site.state()["t"]
+
+    status = agent.wait_for(method="ess_setting", cap_w=lambda w: w is not None)
+
+    assert site.writes(SETTING)[0]["t"] - begun_s <= within_s
+    assert [each["method"] for each in status["given_up"]] == ["ess_override"]
+
+
+def test_a_cap_that_is_not_obeyed_is_left_within_half_a_minute(stage):
+    unit = {**ONE_PHASE, "limit_paths": {"/Ac/PowerLimit": None}, "limits_act": False}
+    site = stage.site(vebus=[unit], load_w=7000)
+    agent = stage.agent(**LIMIT)
+    agent.wait_for(method="ac_power_limit", cap_w=near(5000))
+    reached_s = site.state()["t"]
+
+    status = agent.wait_for(method="ess_override", cap_w=lambda w: w is not None)
+
+    assert site.writes(OVERRIDE)[0]["t"] - reached_s <= 30
+    assert "the output stays above it" in status["given_up"][0]["reason"]
+
+
+def test_a_cap_that_another_raises_is_put_right_within(stage):
+    site = stage.site(vebus=[ONE_PHASE], load_w=7000)
+    agent = stage.agent(**LIMIT)
+    agent.wait_for(cap_w=near(5000), enforceable=True)
+    site.let_pass(5)
+
+    raised_s = site.state()["t"]
+    site.do("write", service="hub4", path=OVERRIDE, value=7500)
+    site.wait_until(lambda s: near(5000)(s["override_w"]), "our cap again")
+
+    assert site.writes(OVERRIDE)[-1]["t"] - raised_s <= 3
+
+
 # --- it hands back
 
 
