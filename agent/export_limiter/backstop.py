@@ -19,6 +19,7 @@ from export_limiter.writes import Writer
 log = logging.getLogger(__name__)
 
 RETRY_S = 600.0  # for one that is refused, or left to a lower limit of the user's
+SETTLE_S = 10.0  # localsettings saves a change 2 s later: a power cut before takes it back
 TELLING_W = 3.0
 
 
@@ -31,7 +32,7 @@ class Backstop:
         self._site = site
         self._found = found
         self._writer = writer
-        self._due_at = -math.inf
+        self._due_at = self._settled_at = -math.inf
 
     def again(self) -> None:
         """The setting has served as the control point meanwhile."""
@@ -76,7 +77,10 @@ class Backstop:
         if removed_by_user or (not ours and self._limit_w is None):
             self._due_at = math.inf
         elif present_w != methods.limit_of(wanted_w) and self._writer.writes_left(now) > 0:
+            self._settled_at = now + SETTLE_S
             self._writer.write(point, wanted_w, self._armed)
+        elif ours and now >= self._settled_at:
+            self._found.has_held(str(point))
 
     def _beside_override(self) -> bool:
         return self._writer.point is not None and self._writer.point.method == "ess_override"
@@ -86,5 +90,5 @@ class Backstop:
         return min(known, default=victron.NO_LIMIT_W)
 
     def _armed(self, value_w: float) -> None:
-        self._due_at = math.inf
+        self._due_at = self._settled_at
         log.info("stored %s", "no limit" if value_w < 0 else "backstop %.0f W" % value_w)

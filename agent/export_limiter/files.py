@@ -105,7 +105,7 @@ class FoundValues:
         return self._points.get(point, {}).get("found")
 
     def held(self, point: str) -> Optional[float]:
-        """What we last wrote there and read back."""
+        """What we wrote there and what stood there for a while."""
         return self._points.get(point, {}).get("held")
 
     def is_ours(self, point: str, present: Optional[float]) -> bool:
@@ -131,13 +131,17 @@ class FoundValues:
             self._save()
 
     def has_written(self, point: str, stored: bool) -> None:
-        """The write was confirmed."""
+        """The write was confirmed; a power cut may take it back still."""
+        self._points[point]["before"] = None
+        if stored:
+            self._save()
+
+    def has_held(self, point: str) -> None:
+        """What we wrote has stood long enough to be on flash as well."""
         entry = self._points[point]
-        entry["before"] = None
         if entry.get("held") != entry["written"]:
             entry["held"] = entry["written"]
-            if stored:
-                self._save()
+            self._save()
 
     def forget(self, point: str) -> None:
         """The found value is back in place."""

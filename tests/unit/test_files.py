@@ -55,6 +55,7 @@ def test_after_a_refused_write_the_value_before_is_still_ours(tmp_path):
     found = FoundValues(str(tmp_path))
     found.will_write(POINT, None, 6000.0, stored=True)
     found.has_written(POINT, stored=True)
+    found.has_held(POINT)
 
     found.will_write(POINT, 6000.0, 5000.0, stored=True)  # refused
     found.will_write(POINT, 6000.0, 5000.0, stored=True)

@@ -22,6 +22,7 @@ class Rig:
         self.site = Site()
         self.bus = FakeBus(services or ess_site(), self.site)
         self.bus.announce()
+        self.directory = tmp_path
         self.found = FoundValues(str(tmp_path))
         self.writer = Writer(
             Config(**config), self.bus, self.site, self.found, lambda: self.now, earlier
@@ -325,13 +326,23 @@ def test_where_our_setting_stands_the_first_cap_tells_whether_the_override_acts(
     assert backstop.telling_w(5000.0, effect_of()) == 5000
 
 
-def test_a_backstop_that_a_user_took_away_stays_away(rig):
-    arm(rig)
+@pytest.mark.parametrize(
+    ("stood_s", "stored"),
+    [
+        pytest.param(60, [5000], id="a user took it away"),
+        pytest.param(1, [5000, 5000], id="a power cut took it back"),
+    ],
+)
+def test_a_backstop_that_stood_and_is_gone_was_taken_away(rig, stood_s, stored):
+    backstop = arm(rig)
+    for second in range(stood_s):
+        backstop.arm(5000.0, effect_of(), float(second))
     rig.bus.tell(SETTINGS, **{SETTING: -1.0})
 
+    rig.found = FoundValues(str(rig.directory))
     arm(rig)  # the agent was started again
 
-    assert rig.values == [5000]
+    assert rig.values == stored
 
 
 @pytest.mark.parametrize("limit_w", [4000.0, 7000.0])
