@@ -31,6 +31,32 @@ def test_the_site_comes_to_rest_whatever_the_inverter_is_like(setting):
     assert figures("P1", setting).swing_w <= STILL_W
 
 
+def with_both_limits(profile, per_phase, gain, loop_s, output_w):
+    """A three-phase case of an export limit, with an output limit beside it."""
+    config = (("max_multiplus_output_w", output_w), ("per_phase", per_phase))
+    setting = SETTINGS["three phases"]._replace(gain=gain, loop_s=loop_s)
+    return Case(PROFILES[profile]._replace(config=config), setting, EXPORT)
+
+
+@pytest.mark.parametrize("per_phase", [False, True, "strict"])
+@pytest.mark.parametrize(("gain", "loop_s"), [(0.956, None), (1.03, None), (1.0, 2.4)])
+def test_the_site_comes_to_rest_under_both_limits_at_once(per_phase, gain, loop_s):
+    output_w = 24000.0 if per_phase == "strict" else 8000.0
+    case = with_both_limits("P1", per_phase, gain, loop_s, output_w)
+
+    assert measure(run(case, Ours(case))).swing_w <= STILL_W
+
+
+@pytest.mark.parametrize(("per_phase", "output_w"), [(False, 11000.0), ("strict", 33000.0)])
+def test_an_export_limit_that_binds_in_turn_raises_no_armed_cap(per_phase, output_w):
+    # The hob is on: 11000 W of output are allowed; off: 10000 W by the export limit.
+    case = with_both_limits("P5", per_phase, 0.956, None, output_w)
+
+    caps = [write.after_w for write in run(case, Ours(case)).writes if write.t_s > 90]
+
+    assert max(caps) == 11000
+
+
 def test_30_kw_too_much_are_gone_within_a_minute():
     assert figures("P1/30").longest_s <= 60
 
