@@ -6,15 +6,15 @@ Signals are subscribed to before a service is scanned, and a scan never overwrit
 
 from __future__ import annotations
 
-import functools
 import logging
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 import dbus
 import dbus.lowlevel
 
 from export_limiter import victron
 from export_limiter.calls import Calls
+from export_limiter.peers import Peers
 from export_limiter.values import changes_in, wrap
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Bus:
     ) -> None:
         self._connection = connection
         self._calls = Calls(connection, guard)
+        self._peers = Peers(self._calls, self._scan)
         self._listener = listener
         self._guard = guard
         self._owners: Dict[str, str] = {}
@@ -56,13 +57,14 @@ class Bus:
         self._absent: Dict[str, Set[str]] = {}
         self._scanned: Dict[str, bool] = {}
         self._known: Dict[str, Dict[str, Any]] = {}  # of a service still being scanned
+        self._malformed: Set[str] = set()
 
     def start(self) -> None:
         """Subscribe to services coming and going, then look at those that are there."""
         self._connection.add_message_filter(self._guard(self._on_message))
-        self._calls.match(
-            "type='signal',sender='%s',member='NameOwnerChanged',arg0namespace='com.victronenergy'"
-            % DAEMON
+        self._match(
+            "type='signal',sender='%s',member='NameOwnerChanged',arg0namespace='%s'"
+            % (DAEMON, victron.NAMESPACE)
         )
         self._calls.call(
             DAEMON, DAEMON_PATH, DAEMON, "ListNames", "", (), SCAN_TIMEOUT_S, self._on_names
@@ -74,23 +76,9 @@ class Bus:
         timeout_s: float,
         done: Callable[[Dict[Tuple[str, str], Any]], None],
     ) -> None:
-        """Read paths together; ``done`` gets those that answered in time, once."""
-        answers: Dict[Tuple[str, str], Any] = {}
-        waiting = len(wanted)
-        if not waiting:
-            done(answers)
-            return
-
-        def answered(key: Tuple[str, str], value: Any, error: Optional[str]) -> None:
-            nonlocal waiting
-            if error is None:
-                answers[key] = value
-            waiting -= 1
-            if not waiting:
-                done(answers)
-
-        for key in wanted:
-            self._calls.get(key[0], key[1], timeout_s, functools.partial(answered, key))
+        """Read paths together, once a tick; ``done`` gets those that answered in time, once."""
+        self._peers.probe()
+        self._peers.read(wanted, timeout_s, done)
 
     def write(
         self,
@@ -113,7 +101,7 @@ class Bus:
             elif isinstance(value, str):
                 done(None)
             else:
-                self._calls.get(name, path, timeout_s, compare)
+                self._peers.get(name, path, timeout_s, compare)
 
         def compare(now: Any, error: Optional[str]) -> None:
             if error is not None:
@@ -125,14 +113,13 @@ class Bus:
             else:
                 done(None)
 
-        self._calls.call(
-            name, path, victron.BUS_ITEM, "SetValue", "v", (wrap(value),), timeout_s, written
-        )
+        self._peers.set(name, path, wrap(value), timeout_s, written)
 
     def rescan(self) -> None:
         """Ask again for paths that were absent: some are made later, with no signal."""
-        for name, paths in list(self._absent.items()):
-            self._scan(name, sorted(paths - set(victron.LEGACY_PATHS)))
+        for name, paths in self._absent.items():
+            if self._scanned[name]:
+                self._ask_for(name, sorted(paths - set(victron.LEGACY_PATHS)))
 
     # Services
 
@@ -153,6 +140,7 @@ class Bus:
         )
 
     def _on_owner(self, name: str, owner: str) -> None:
+        self._peers.forget(name)
         if self._owners.pop(name, None) is not None:
             if self._scanned.pop(name, False):
                 self._listener.vanished(name)
@@ -161,52 +149,46 @@ class Bus:
             return
         self._owners[name] = owner
         self._scanned[name] = False
+        self._absent[name] = set()
         self._known[name] = {}
         # The daemon takes a well-known name here, so one rule outlives every change of owner.
         if name not in self._matched:
             self._matched.add(name)
-            self._calls.match("type='signal',sender='%s',interface='%s'" % (name, victron.BUS_ITEM))
-        self._scan(name, victron.WATCHED[victron.service_class(name)])
+            self._match("type='signal',sender='%s',interface='%s'" % (name, victron.BUS_ITEM))
+        self._scan(name)
 
-    def _scan(self, name: str, paths: Sequence[str]) -> None:
-        """Ask for paths one by one; a service is shown to the listener once all have answered."""
+    def _match(self, rule: str) -> None:
+        self._connection.add_match_string_non_blocking(rule)
+
+    def _scan(self, name: str) -> None:
+        """Ask for all that we want of a service: when it comes, and when it answers again."""
+        if name in self._owners:
+            self._ask_for(name, victron.WATCHED[victron.service_class(name)])
+
+    def _ask_for(self, name: str, paths: Sequence[str]) -> None:
+        """One after the other; a service is shown to the listener once it was asked for all."""
         owner = self._owners[name]
-        waiting = len(paths)
-        silent: List[str] = []
+        remaining = list(paths)
 
-        def scanned(path: str, value: Any, error: Optional[str]) -> None:
-            nonlocal waiting
+        def answered(value: Any, error: Optional[str]) -> None:
             if self._owners.get(name) != owner:
                 return
-            waiting -= 1
+            path = remaining.pop(0)
             if error is not None:
-                self._absent.setdefault(name, set()).add(path)
-                if error in victron.NO_ANSWER:
-                    silent.append(path)
-            elif path not in self._known[name]:  # what a signal said is newer
-                self._on_values(owner, {path: value})
-            if not waiting and not self._scanned[name]:
+                self._absent[name].add(path)
+            elif path not in self._known.get(name, {}):  # what a signal said is newer
+                self._learn(name, {path: value})
+            ask()
+
+        def ask() -> None:
+            if remaining:
+                self._peers.get(name, remaining[0], SCAN_TIMEOUT_S, answered)
+            elif not self._scanned[name]:
                 self._scanned[name] = True
                 self._listener.appeared(name)
-                self._listener.learned(name, self._known[name])
-            if not waiting and silent:
-                self._scan_once_it_answers(name, owner, silent)
+                self._listener.learned(name, self._known.pop(name))
 
-        for path in paths:
-            self._calls.get(name, path, SCAN_TIMEOUT_S, functools.partial(scanned, path))
-
-    def _scan_once_it_answers(self, name: str, owner: str, paths: Sequence[str]) -> None:
-        """A peer that hangs is asked for one value at a time, so that nothing piles up there."""
-
-        def answered(_value: Any, error: Optional[str]) -> None:
-            if self._owners.get(name) != owner:
-                return
-            if error in victron.NO_ANSWER:
-                self._scan_once_it_answers(name, owner, paths)
-            else:
-                self._scan(name, paths)
-
-        self._calls.get(name, paths[0], SCAN_TIMEOUT_S, answered)
+        ask()
 
     def _watched(self, name: str) -> bool:
         return victron.service_class(name) in victron.WATCHED
@@ -214,28 +196,40 @@ class Bus:
     # Messages
 
     def _on_message(self, _connection: Any, message: Any) -> int:
-        member = message.get_member()
-        if member == "NameOwnerChanged":
+        if message.get_type() == dbus.lowlevel.MESSAGE_TYPE_SIGNAL:
+            self._on_signal(message.get_interface(), message.get_member(), message)
+        return int(dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED)
+
+    def _on_signal(self, interface: str, member: str, message: Any) -> None:
+        sender = message.get_sender()
+        if interface == victron.BUS_ITEM:
+            self._on_values(sender, message)
+        elif member == "NameOwnerChanged" and sender == DAEMON:
             name, _, owner = message.get_args_list()
             if self._watched(name):
                 self._on_owner(str(name), str(owner))
-        elif message.get_interface() == victron.BUS_ITEM:
-            self._on_values(message.get_sender(), changes_in(message))
-        elif member == "Disconnected" and message.get_interface() == LOCAL:
+        elif member == "Disconnected" and interface == LOCAL:
             log.error("the bus is gone")  # libdbus now ends the process; supervision restarts it
-        return int(dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED)
 
-    def _on_values(self, sender: str, values: Dict[str, Any]) -> None:
-        for name, owner in self._owners.items():
-            if owner != sender:
-                continue
-            watched = victron.WATCHED[victron.service_class(name)]
-            mine = {path: value for path, value in values.items() if path in watched}
-            self._absent.get(name, set()).difference_update(mine)
-            if self._scanned[name]:
-                self._listener.learned(name, mine)
-            else:
-                self._known[name].update(mine)
+    def _on_values(self, sender: str, message: Any) -> None:
+        names = [name for name, owner in self._owners.items() if owner == sender]
+        values = changes_in(message) if names else {}
+        if values is None:
+            if sender not in self._malformed:
+                log.warning("%s sends malformed signals: they are left out", names[0])
+            self._malformed.add(sender)
+            return
+        for name in names:
+            self._learn(name, values)
+
+    def _learn(self, name: str, values: Mapping[str, Any]) -> None:
+        watched = victron.WATCHED[victron.service_class(name)]
+        mine = {path: value for path, value in values.items() if path in watched}
+        self._absent[name].difference_update(mine)
+        if self._scanned[name]:
+            self._listener.learned(name, mine)
+        else:
+            self._known[name].update(mine)
 
 
 def connect(bus: str) -> Any:

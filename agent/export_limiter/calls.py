@@ -12,6 +12,13 @@ from export_limiter.values import unwrap
 
 Done = Callable[[Any, Optional[str]], None]  # (value, None), or (None, the error's name)
 
+LIMITS_EXCEEDED = "org.freedesktop.DBus.Error.LimitsExceeded"
+FULL_QUEUE = "full message queue"  # the daemon's words on one peer that has long read nothing
+
+
+class CallsSpentError(RuntimeError):
+    """The bus takes no more calls on this connection; a new one starts its count anew."""
+
 
 class Calls:
     """Calls on one connection; ``guard`` wraps callbacks so that a failing one ends the process."""
@@ -30,10 +37,6 @@ class Calls:
 
         self.call(name, path, victron.BUS_ITEM, "GetValue", "", (), timeout_s, got)
 
-    def match(self, rule: str) -> None:
-        """Ask the daemon for signals."""
-        self._connection.add_match_string_non_blocking(rule)
-
     def call(
         self,
         name: str,
@@ -45,8 +48,7 @@ class Calls:
         timeout_s: float,
         done: Done,
     ) -> None:
-        """Call any method."""
-        guarded = self._guard(done)
+        """Call any method; the process ends where the bus takes no more of our calls."""
         self._connection.call_async(
             name,
             path,
@@ -54,12 +56,16 @@ class Calls:
             method,
             signature,
             arguments,
-            reply_handler=lambda *values: guarded(values[0] if values else None, None),
-            error_handler=lambda error: guarded(None, _error_text(error)),
+            reply_handler=self._guard(lambda *values: done(values[0] if values else None, None)),
+            error_handler=self._guard(lambda error: done(None, _name_of(error))),
             timeout=timeout_s,
         )
 
 
-def _error_text(error: Any) -> str:
+def _name_of(error: Any) -> str:
     name = getattr(error, "get_dbus_name", lambda: None)()
+    if name == LIMITS_EXCEEDED:
+        if FULL_QUEUE not in str(error):
+            raise CallsSpentError(str(error))
+        return victron.NO_ANSWER[0]
     return str(name or error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import dbus
+
+SIGNATURES = {"ItemsChanged": "a{sa{sv}}", "PropertiesChanged": "a{sv}"}
 
 
 def wrap(value: Any) -> Any:
@@ -31,15 +33,20 @@ def unwrap(value: Any) -> Any:
     return None
 
 
-def changes_in(message: Any) -> Dict[str, Any]:
-    """Values by path that a signal carries: many in the newer one, one in the older."""
-    if message.get_member() == "ItemsChanged":
-        items = message.get_args_list()[0]
-        return {str(p): unwrap(item["Value"]) for p, item in items.items() if "Value" in item}
-    if message.get_member() == "PropertiesChanged":
-        properties = message.get_args_list()[0]
-        return {str(message.get_path()): unwrap(v) for k, v in properties.items() if k == "Value"}
-    return {}
+def changes_in(message: Any) -> Optional[Dict[str, Any]]:
+    """Values by path that a signal carries: many in the newer one, one in the older.
+
+    ``None`` for a signal that is not of the shape that its name promises.
+    """
+    member = message.get_member()
+    if member not in SIGNATURES:
+        return {}
+    if message.get_signature() != SIGNATURES[member]:
+        return None
+    content = message.get_args_list()[0]
+    if member == "PropertiesChanged":
+        content = {message.get_path(): content}
+    return {str(p): unwrap(item["Value"]) for p, item in content.items() if "Value" in item}
 
 
 def text_of(value: Any) -> str:

@@ -7,7 +7,7 @@ positive, the AC input is positive when power is drawn from it, a grid meter on 
 
 from __future__ import annotations
 
-PREFIX = "com.victronenergy."
+NAMESPACE = "com.victronenergy"
 BUS_ITEM = "com.victronenergy.BusItem"
 # Not Victron's: what the bus itself says of a peer that does not answer.
 NO_ANSWER = ("org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout")
@@ -19,14 +19,15 @@ SETTINGS = "com.victronenergy.settings"
 SYSTEM = "com.victronenergy.system"
 GRID = "com.victronenergy.grid"
 PVINVERTER = "com.victronenergy.pvinverter"
+# A Multi RS: no VE.Bus, no hub4control. Each unit has a service, and all of them one together.
 MULTI_RS = "com.victronenergy.multi"
+RS_SYSTEM = "com.victronenergy.acsystem"
 PLATFORM = "com.victronenergy.platform"
 
 PHASES = ("L1", "L2", "L3")
 
 DEVICE_INSTANCE = "/DeviceInstance"
 PRODUCT_NAME = "/ProductName"
-FIRMWARE_VERSION = "/FirmwareVersion"
 
 # vebus: one VE.Bus system, possibly several units and phases.
 CONNECTED = "/Connected"  # 1 while a unit answers; the service outlives its units
@@ -117,7 +118,6 @@ WATCHED: dict[str, tuple[str, ...]] = {
         CONNECTED,
         DEVICE_INSTANCE,
         PRODUCT_NAME,
-        FIRMWARE_VERSION,
         OUT_POWER,
         IN_POWER,
         ACTIVE_INPUT,
@@ -143,6 +143,7 @@ WATCHED: dict[str, tuple[str, ...]] = {
     GRID: (CONNECTED, DEVICE_INSTANCE, GRID_POWER, *(grid_phase(p) for p in PHASES)),
     PVINVERTER: (CONNECTED,),
     MULTI_RS: (PRODUCT_NAME,),
+    RS_SYSTEM: (PRODUCT_NAME,),
 }
 
 

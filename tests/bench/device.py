@@ -12,7 +12,7 @@ from typing import Any
 from export_limiter import victron
 from gx.plant import ESS, EXTERNAL, KEEP_CHARGED, PASSTHROUGH, Plant
 
-PREFIX = victron.PREFIX
+PREFIX = victron.NAMESPACE + "."
 VEBUS = PREFIX + "vebus.ttyS4"
 HUB4 = PREFIX + "hub4"
 SETTINGS = PREFIX + "settings"

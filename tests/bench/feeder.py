@@ -18,8 +18,8 @@ from gi.repository import GLib
 from gx.item import Item, Value
 from gx.velib import Service
 
-VEBUS = victron.PREFIX + "vebus.ttyS4"
-GRID = victron.PREFIX + "grid.cgwacs_ttyUSB0_di30_mb1"
+VEBUS = victron.NAMESPACE + ".vebus.ttyS4"
+GRID = victron.NAMESPACE + ".grid.cgwacs_ttyUSB0_di30_mb1"
 OVERRIDE, APPLIED = victron.OVERRIDE_MAX_DISCHARGE, victron.APPLIED_MAX_DISCHARGE
 OUTPUT_W = 16000.0
 LIMIT_W = 6000.0
@@ -108,7 +108,7 @@ def _vebus_items() -> dict[str, Item]:
         victron.CONNECTED: Item(1, "i"),
         victron.DEVICE_INSTANCE: Item(276, "i"),
         victron.PRODUCT_NAME: Item("MultiPlus-II", "s"),
-        victron.FIRMWARE_VERSION: Item(1362, "i"),
+        "/FirmwareVersion": Item(1362, "i"),
         victron.OUT_POWER: Item(None, "i"),
         victron.IN_POWER: Item(None, "i"),
         victron.ACTIVE_INPUT: Item(0, "i"),

@@ -14,7 +14,7 @@ import pytest
 from gx.bus import AGENT, PYTHON, TESTS
 
 STAGE = """
-import json, sys
+import json, logging
 import dbus
 from export_limiter import bus as module
 from export_limiter.values import wrap
@@ -22,44 +22,63 @@ from export_limiter.values import wrap
 NAME = "com.victronenergy.vebus.ttyS4"
 OUT = "/Ac/Out/P"
 
-class Message:
-    def __init__(self, member, sender, path, *arguments):
-        self.member, self.sender, self.path, self.arguments = member, sender, path, arguments
-    def get_member(self): return self.member
-    def get_sender(self): return self.sender
-    def get_path(self): return self.path
-    def get_interface(self):
-        owner = self.member == "NameOwnerChanged"
-        return "org.freedesktop.DBus" if owner else "com.victronenergy.BusItem"
-    def get_args_list(self): return list(self.arguments)
+ITEM = "com.victronenergy.BusItem"
+DAEMON = "org.freedesktop.DBus"
+NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
+
+def signal(sender, path, interface, member, signature="", *arguments):
+    message = dbus.lowlevel.SignalMessage(path, interface, member)
+    message.append(*arguments, signature=signature)
+    message.set_sender(sender)
+    return message
 
 class Connection:
-    def __init__(self): self.calls, self.matches, self.order = [], [], []
+    def __init__(self): self.calls, self.matches, self.order, self.timeouts = [], [], [], []
     def add_message_filter(self, found): self.deliver = lambda m: found(self, m)
     def add_match_string_non_blocking(self, rule):
         self.matches.append(rule); self.order.append("match")
     def call_async(self, name, path, interface, member, signature, args, reply_handler,
                    error_handler, timeout):
         self.order.append(member); self.calls.append((member, path, reply_handler, error_handler))
-        assert timeout > 0
-    def owner(self, new, old=""): self.deliver(Message("NameOwnerChanged", "", "", NAME, old, new))
+        self.timeouts.append(timeout)
+    def owner(self, new, old="", sender=DAEMON):
+        names = dbus.String(NAME), dbus.String(old), dbus.String(new)
+        self.deliver(signal(sender, "/", DAEMON, "NameOwnerChanged", "sss", *names))
     def changed(self, path, value, sender=":1.1"):
-        self.deliver(Message("PropertiesChanged", sender, path, {"Value": wrap(value)}))
+        what = {"Value": wrap(value)}
+        self.deliver(signal(sender, path, ITEM, "PropertiesChanged", "a{sv}", what))
     def items(self, values, sender=":1.1"):
         items = {p: {"Value": wrap(v), "Text": ""} for p, v in values.items()}
-        self.deliver(Message("ItemsChanged", sender, "/", items))
+        self.deliver(signal(sender, "/", ITEM, "ItemsChanged", "a{sa{sv}}", items))
+    def say(self, member, *values):
+        "Answer the oldest call of a method of the bus itself."
+        call = next(call for call in self.calls if call[0] == member)
+        self.calls.remove(call); call[2](*values)
+    def asked(self):
+        asked = [call for call in self.calls if call[0] == "GetValue"]
+        self.calls = [call for call in self.calls if call[0] != "GetValue"]
+        return asked
     def answer(self, values, error="org.freedesktop.DBus.Error.UnknownObject"):
-        calls, self.calls = self.calls, []
-        for member, path, reply, fail in calls:
-            if member != "GetValue": continue
-            if path in values: reply(wrap(values[path]))
-            else: fail(dbus.exceptions.DBusException(name=error))
+        "Answer every GetValue, and those that come of the answers."
+        while asked := self.asked():
+            for _, path, reply, fail in asked:
+                if path in values: reply(wrap(values[path]))
+                else: fail(dbus.exceptions.DBusException(name=error))
+    def silent(self):
+        "Let every GetValue that is out come to nothing."
+        for *_, fail in self.asked(): fail(dbus.exceptions.DBusException(name=NO_REPLY))
 
 class Listener:
     def __init__(self): self.told, self.values = [], {}
     def appeared(self, name): self.told.append("appeared"); self.values = {}
     def vanished(self, name): self.told.append("vanished")
     def learned(self, name, values): self.values.update(values)
+
+said = []
+log = logging.getLogger("export_limiter")
+log.setLevel("INFO")
+log.handlers = [logging.Handler()]
+log.handlers[0].emit = lambda record: said.append(record.getMessage())
 
 connection, listener = Connection(), Listener()
 bus = module.Bus(connection, listener, lambda callback: callback)
@@ -112,46 +131,140 @@ def test_a_service_is_shown_once_it_is_known():
     assert told == [[], ["appeared"], {"/Ac/Out/P": 5000}]
 
 
+def test_a_service_that_is_still_being_scanned_is_not_asked_again():
+    told = play(
+        'connection.owner(":1.1"); first = connection.asked(); bus.rescan()\n'
+        "connection.answer({OUT: 5000}); before = list(listener.told)\n"
+        "connection.calls = first; connection.answer({OUT: 5000})\n"
+        "print(json.dumps([before, listener.told]))"
+    )
+
+    assert told == [[], ["appeared"]]
+
+
 def test_answers_of_an_earlier_owner_are_not_taken():
-    values = play(
+    told, values = play(
         'connection.owner(":1.1"); late, connection.calls = connection.calls, []\n'
         'connection.owner(":1.2", ":1.1")\n'
         "connection.answer({OUT: 5000})\n"
         "connection.calls = late\n"
-        "connection.answer({OUT: 1})\n"
+        "connection.answer({'/Connected': 1})\n"
         "connection.changed(OUT, 2, ':1.1')\n"
-        "print(json.dumps(listener.values))"
+        "print(json.dumps([listener.told, listener.values]))"
     )
 
-    assert values["/Ac/Out/P"] == 5000
+    assert told == ["appeared"]
+    assert values == {"/Ac/Out/P": 5000}
+
+
+def test_an_owner_that_is_told_before_it_was_asked_for_is_taken_once():
+    told, calls = play(
+        "connection.say('ListNames', [NAME])\n"
+        'connection.owner(":1.1"); connection.answer({OUT: 5000})\n'
+        "connection.say('GetNameOwner', ':1.1')\n"
+        "print(json.dumps([listener.told, len(connection.calls)]))"
+    )
+
+    assert told == ["appeared"]
+    assert calls == 0
+
+
+def test_what_nobody_reads_is_not_kept():
+    scanning, values = play(
+        'connection.owner(":1.1"); connection.items({"/Dc/0/Power": 1})\n'
+        "connection.answer({OUT: 5000}); scanning = dict(listener.values)\n"
+        "connection.items({'/Dc/0/Power': 2, OUT: 6000})\n"
+        "print(json.dumps([scanning, listener.values]))"
+    )
+
+    assert scanning == {"/Ac/Out/P": 5000}
+    assert values == {"/Ac/Out/P": 6000}
 
 
 def test_no_value_and_odd_values_are_none_or_plain():
     values = play(
         'connection.owner(":1.1")\n'
         "connection.answer({OUT: None, '/State': 3, '/ProductName': 'Multi'})\n"
-        "connection.deliver(Message('PropertiesChanged', ':1.1', '/Connected',"
-        " {'Value': dbus.Byte(1, variant_level=1)}))\n"
-        "connection.deliver(Message('PropertiesChanged', ':1.1', OUT,"
-        " {'Text': 'no value in it'}))\n"
+        "def properties(path, **content): connection.deliver(\n"
+        "    signal(':1.1', path, ITEM, 'PropertiesChanged', 'a{sv}', content))\n"
+        "properties('/Connected', Value=dbus.Byte(1, variant_level=1))\n"
+        "properties(OUT, Text='no value in it')\n"
         "print(json.dumps(listener.values))"
     )
 
     assert values == {"/Ac/Out/P": None, "/State": 3, "/ProductName": "Multi", "/Connected": 1}
 
 
-def test_absent_paths_are_asked_for_again_and_those_of_the_first_versions_not():
-    asked = play(
+def test_malformed_signals_are_left_out_and_told_once():
+    said, values = play(
         'connection.owner(":1.1"); connection.answer({OUT: 5000})\n'
-        "bus.rescan(); asked = [call[1] for call in connection.calls]\n"
-        "connection.answer({'/Hub4/AssistantId': 5})\n"
+        "for sender in (':1.1', ':1.1', ':1.9'):\n"
+        "    connection.deliver(signal(sender, '/', ITEM, 'ItemsChanged'))\n"
+        "    connection.deliver(signal(sender, OUT, ITEM, 'PropertiesChanged', 's', 'x'))\n"
+        "    connection.deliver(signal(sender, '/', ITEM, 'ItemsChanged', 'a{sv}', {OUT: 7}))\n"
+        "connection.changed('/State', 3)\n"
+        "print(json.dumps([said, listener.values]))"
+    )
+
+    assert said == ["com.victronenergy.vebus.ttyS4 sends malformed signals: they are left out"]
+    assert values == {"/Ac/Out/P": 5000, "/State": 3}
+
+
+def test_only_signals_count_and_of_owners_only_those_of_the_bus():
+    told, values = play(
+        'connection.owner(":1.1"); connection.answer({OUT: 5000})\n'
+        'connection.owner("", ":1.1", sender=":1.9")\n'
+        "for member, signature, what in (('ItemsChanged', '', ()),"
+        " ('PropertiesChanged', 'a{sv}', ({'Value': wrap(1)},))):\n"
+        "    call = dbus.lowlevel.MethodCallMessage(None, OUT, ITEM, member)\n"
+        "    call.append(*what, signature=signature); call.set_sender(':1.1')\n"
+        "    connection.deliver(call)\n"
+        "print(json.dumps([listener.told, listener.values]))"
+    )
+
+    assert told == ["appeared"]
+    assert values == {"/Ac/Out/P": 5000}
+
+
+ASKED = (
+    "class Asked(dict):\n"
+    "    def __contains__(self, path): asked.append(path); return path in here\n"
+    "    def __getitem__(self, path): return here[path]\n"
+    "asked, here = [], {}\n"
+)
+
+
+def test_absent_paths_are_asked_for_again_and_those_of_the_first_versions_not():
+    paths, values = play(
+        f'{ASKED}connection.owner(":1.1"); connection.answer({{OUT: 5000}})\n'
+        "here['/Hub4/AssistantId'] = 5; bus.rescan(); connection.answer(Asked())\n"
         "print(json.dumps([asked, listener.values]))"
     )
 
-    paths, values = asked
     assert "/Hub4/AssistantId" in paths
     assert not {"/Ac/Out/P", "/Ac/PowerLimit", "/Settings/MaxPower"} & set(paths)
     assert values["/Hub4/AssistantId"] == 5
+
+
+def test_a_path_that_comes_by_a_signal_is_not_asked_for():
+    paths = play(
+        f'{ASKED}connection.owner(":1.1"); connection.answer({{OUT: 5000}})\n'
+        "connection.changed('/Hub4/AssistantId', 5)\n"
+        "bus.rescan(); connection.answer(Asked()); print(json.dumps(asked))"
+    )
+
+    assert "/State" in paths
+    assert "/Hub4/AssistantId" not in paths
+
+
+def test_a_service_that_is_gone_is_asked_for_nothing():
+    calls = play(
+        'connection.owner(":1.1"); connection.answer({OUT: 5000})\n'
+        'connection.owner("", ":1.1"); bus.rescan()\n'
+        "print(json.dumps([call for call in connection.calls if call[0] == 'GetValue']))"
+    )
+
+    assert calls == []
 
 
 def test_a_service_that_comes_and_goes_leaves_one_rule():
@@ -174,20 +287,121 @@ def test_foreign_services_are_left_alone():
     assert calls == ["match", "ListNames"]
 
 
+POLL = (
+    "polled = []\n"
+    "def poll(): bus.read([(NAME, OUT), (NAME, '/State')], 0.7, polled.append)\n"
+    "def out(): return len([call for call in connection.calls if call[0] == 'GetValue'])\n"
+)
+
+
 def test_a_service_that_hangs_as_it_is_scanned_is_asked_for_little_until_it_answers():
-    silence = '"org.freedesktop.DBus.Error.NoReply"'
     told, asked, values = play(
-        f'connection.owner(":1.1"); connection.answer({{}}, {silence})\n'
-        "asked = []\n"
+        f'{POLL}connection.owner(":1.1"); connection.silent()\n'
+        "asked = [out()]\n"
         "for _ in range(3):\n"
-        "    asked.append(len(connection.calls))\n"
-        f"    connection.answer({{}}, {silence})\n"
+        "    poll(); poll(); asked.append(out()); connection.silent()\n"
         "told = list(listener.told)\n"
-        "here = {OUT: 5000, '/Connected': 1}\n"
-        "connection.answer(here); connection.answer(here)\n"
+        "poll(); connection.answer({OUT: 5000, '/Connected': 1})\n"
         "print(json.dumps([told, asked, listener.values]))"
     )
 
     assert told == ["appeared"]
-    assert asked == [1, 1, 1]
+    assert asked == [0, 1, 1, 1]
     assert values == {"/Ac/Out/P": 5000, "/Connected": 1}
+
+
+def test_one_that_hangs_later_is_lost_data_at_once_and_asked_for_one_value_at_a_time():
+    polls, asked, refused, again, values, said = play(
+        f'{POLL}connection.owner(":1.1")\n'
+        "connection.answer({OUT: 5000, '/State': 3})\n"
+        "refused, asked = [], []\n"
+        "poll(); connection.silent()\n"
+        "for _ in range(30):\n"
+        "    poll(); bus.write(NAME, OUT, 1.0, 1.0, refused.append); bus.rescan()\n"
+        "    asked.append(out())\n"
+        "connection.silent(); poll(); asked.append(out())\n"
+        "here = {OUT: 6000, '/State': 4, '/Connected': 1}\n"
+        "connection.answer(here); missing = len(polled); poll(); connection.answer(here)\n"
+        "again = {path: value for (_, path), value in polled[-1].items()}\n"
+        "print(json.dumps([[len(p) for p in polled[:missing]], asked, refused, again,"
+        " listener.values, said]))"
+    )
+
+    name = "com.victronenergy.vebus.ttyS4"
+    assert said == [f"{name} does not answer", f"{name} answers again"]
+    assert polls == [0] * 32
+    assert asked == [1] * 31
+    assert refused == ["org.freedesktop.DBus.Error.NoReply"] * 30
+    assert again == {"/Ac/Out/P": 6000, "/State": 4}
+    assert values == {"/Ac/Out/P": 6000, "/State": 4, "/Connected": 1}
+
+
+def test_one_that_hangs_for_long_is_asked_less_and_less_often():
+    timeouts = play(
+        f'{POLL}connection.owner(":1.1"); connection.answer({{OUT: 5000}})\n'
+        "poll(); connection.silent(); before = len(connection.timeouts)\n"
+        "for _ in range(6): poll(); connection.silent()\n"
+        "print(json.dumps(connection.timeouts[before:]))"
+    )
+
+    assert timeouts == [10, 20, 40, 60, 60, 60]
+
+
+def test_a_service_that_is_only_written_to_may_hang_as_well():
+    refused = play(
+        "PLATFORM = 'com.victronenergy.platform'; refused = []\n"
+        "def write(): bus.write(PLATFORM, '/Notifications/Inject', 'x', 5.0, refused.append)\n"
+        "def poll(): bus.read([], 0.7, lambda answers: None)\n"
+        "write(); connection.calls.pop()[3](dbus.exceptions.DBusException(name=NO_REPLY))\n"
+        "write(); poll(); connection.answer({'/Notifications/Inject': ''})\n"
+        "write(); connection.calls.pop()[2](0)\n"
+        "print(json.dumps(refused))"
+    )
+
+    assert refused == ["org.freedesktop.DBus.Error.NoReply"] * 2 + [None]
+
+
+def test_one_path_without_an_answer_is_no_peer_that_hangs():
+    polls = play(
+        f'{POLL}connection.owner(":1.1"); connection.answer({{OUT: 5000, "/State": 3}})\n'
+        "for _ in range(3):\n"
+        "    poll(); connection.answer({OUT: 5000}, NO_REPLY)\n"
+        "print(json.dumps([list(p.values()) for p in polled]))"
+    )
+
+    assert polls == [[5000]] * 3
+
+
+def test_a_new_owner_of_a_name_that_hung_is_asked_at_once():
+    told, values = play(
+        f'{POLL}connection.owner(":1.1"); connection.answer({{OUT: 5000}})\n'
+        "poll(); connection.silent(); poll()\n"
+        'late, connection.calls = connection.calls, []; connection.owner(":1.2", ":1.1")\n'
+        "connection.answer({OUT: 6000}); connection.calls = late; connection.silent()\n"
+        "poll(); connection.answer({OUT: 7000, '/State': 3})\n"
+        "print(json.dumps([listener.told, list(polled[-1].values())]))"
+    )
+
+    assert told == ["appeared", "vanished", "appeared"]
+    assert values == [7000, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        pytest.param("The maximum number of pending replies has been reached", True, id="calls"),
+        pytest.param("Rejected: destination has a full message queue", False, id="one peer"),
+    ],
+)
+def test_a_bus_that_takes_no_more_calls_ends_the_agent(text, ends):
+    error = f'"{text}", name="org.freedesktop.DBus.Error.LimitsExceeded"'
+    ended = play(
+        f'{POLL}connection.owner(":1.1"); connection.answer({{OUT: 5000}}); poll()\n'
+        "ended = False\n"
+        "try:\n"
+        f"    connection.calls[-1][3](dbus.exceptions.DBusException({error}))\n"
+        "except module.Calls.call.__globals__['CallsSpentError']: ended = True\n"
+        "print(json.dumps(ended))"
+    )
+
+    assert ended is ends

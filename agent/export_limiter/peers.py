@@ -1,0 +1,119 @@
+"""Who answers. A peer that does not is asked for one value at a time, until it does.
+
+The daemon counts the calls that were never answered, whatever our timeouts, and at some number (128
+by libdbus' defaults, 50000 on Venus OS) takes no further call of ours to anybody. So what hangs
+must not be polled on; it gets no answer of its own, at once and from here.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+
+from export_limiter import victron
+from export_limiter.calls import Calls, Done
+
+log = logging.getLogger(__name__)
+
+PROBE_S = 10.0  # an answer that comes within it is taken at once
+LONGEST_PROBE_S = 60.0  # each takes twice as long as the one before, so a day costs 1500 calls
+
+
+class _Peer:
+    """One owner of a name."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.hangs = False
+        self.probing = False
+        self.probe_s = PROBE_S
+        self.path = ""
+
+
+class Peers:
+    """Calls to services by name; ``recovered`` is told of one that answers again."""
+
+    def __init__(self, calls: Calls, recovered: Callable[[str], None]) -> None:
+        self._calls = calls
+        self._recovered = recovered
+        self._peers: Dict[str, _Peer] = {}
+
+    def get(self, name: str, path: str, timeout_s: float, done: Done) -> None:
+        """GetValue; see :meth:`Calls.get`."""
+        self._ask(name, path, done, lambda then: self._calls.get(name, path, timeout_s, then))
+
+    def set(self, name: str, path: str, value: Any, timeout_s: float, done: Done) -> None:
+        """SetValue; ``done`` gets the code."""
+
+        def send(then: Done) -> None:
+            self._calls.call(
+                name, path, victron.BUS_ITEM, "SetValue", "v", (value,), timeout_s, then
+            )
+
+        self._ask(name, path, done, send)
+
+    def read(
+        self,
+        wanted: Sequence[Tuple[str, str]],
+        timeout_s: float,
+        done: Callable[[Dict[Tuple[str, str], Any]], None],
+    ) -> None:
+        """GetValue of paths together; ``done`` gets those that answered in time, once."""
+        answers: Dict[Tuple[str, str], Any] = {}
+        waiting = len(wanted)
+        if not waiting:
+            done(answers)
+            return
+
+        def answered(key: Tuple[str, str], value: Any, error: Optional[str]) -> None:
+            nonlocal waiting
+            if error is None:
+                answers[key] = value
+            waiting -= 1
+            if not waiting:
+                done(answers)
+
+        for key in wanted:
+            self.get(key[0], key[1], timeout_s, functools.partial(answered, key))
+
+    def forget(self, name: str) -> None:
+        """The name has another owner, or none."""
+        self._peers.pop(name, None)
+
+    def probe(self) -> None:
+        """Ask each peer that hangs for one value, unless that is still under way."""
+        for name, peer in list(self._peers.items()):
+            if peer.hangs and not peer.probing:
+                peer.probing = True
+                probed = self._probed(name, peer)
+                self._calls.get(name, peer.path, peer.probe_s, probed)
+
+    def _ask(self, name: str, path: str, done: Done, send: Callable[[Done], None]) -> None:
+        peer = self._peers.setdefault(name, _Peer())
+        if peer.hangs:
+            done(None, victron.NO_ANSWER[0])
+            return
+        answers = peer.answers
+
+        def answered(value: Any, error: Optional[str]) -> None:
+            if error not in victron.NO_ANSWER:
+                peer.answers += 1
+            elif peer.answers == answers and not peer.hangs:  # nor has it answered anything else
+                log.warning("%s does not answer", name)
+                peer.hangs, peer.path = True, path
+            done(value, error)
+
+        send(answered)
+
+    def _probed(self, name: str, peer: _Peer) -> Done:
+        def probed(_value: Any, error: Optional[str]) -> None:
+            peer.probing = False
+            peer.probe_s = min(2 * peer.probe_s, LONGEST_PROBE_S)
+            if error in victron.NO_ANSWER:
+                return
+            log.info("%s answers again", name)
+            self.forget(name)
+            self._recovered(name)
+
+        return probed
