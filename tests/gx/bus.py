@@ -35,8 +35,11 @@ _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configura
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
   </policy>
+  {limit}
 </busconfig>
 """
+
+_MOST_REPLIES = '<limit name="max_replies_per_connection">{}</limit>'
 
 Json = dict[str, Any]
 
@@ -44,10 +47,14 @@ NOTIFICATION = "/Notifications/Inject"
 
 
 class PrivateBus:
-    """A dbus-daemon with Venus' open policy, ready when it says so; `address` is its address."""
+    """A dbus-daemon with Venus' open policy, ready when it says so; `address` is its address.
 
-    def __init__(self, directory: Path) -> None:
+    With `most_replies` it refuses further calls of a client that waits for so many replies.
+    """
+
+    def __init__(self, directory: Path, most_replies: int | None = None) -> None:
         self.address = f"unix:path={directory / 'bus'}"
+        self.most_replies = most_replies
         self._directory = directory
         self._process: Process | None = None
 
@@ -61,7 +68,8 @@ class PrivateBus:
     def start(self) -> None:
         """Start the daemon, at the same address each time."""
         config = self._directory / "bus.conf"
-        config.write_text(_CONFIG.format(socket=self._directory / "bus"))
+        limit = _MOST_REPLIES.format(self.most_replies) if self.most_replies else ""
+        config.write_text(_CONFIG.format(socket=self._directory / "bus", limit=limit))
         command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"]
         self._process = Process(command, {}, self._directory / "bus.log", talking=True)
         self._process.first_line()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 from itertools import pairwise
 
@@ -202,12 +203,55 @@ def test_a_peer_that_never_answers_does_not_stretch_the_tick(stage, service):
     agent.wait_for(enforceable=True)
 
     site.do("fault", name="hang", service=service)
-    hung_at = agent.status()["updated_at"]
-    first = agent.wait_for(updated_at=lambda at: at > hung_at)
-    last = agent.wait_for(updated_at=lambda at: at >= first["updated_at"] + 4.5)
+    first = agent.status()
+    last = agent.wait_for(updated_at=lambda at: at >= first["updated_at"] + 9.5)
 
     ticks = last["counters"]["ticks"] - first["counters"]["ticks"]
     assert ticks >= 0.8 * (last["updated_at"] - first["updated_at"]) / 0.5
+
+
+def few_replies(stage, most):
+    """A daemon that soon has enough of a client whose calls are not answered."""
+    stage.speed = 1  # calls end in real time
+    stage.bus.stop()
+    stage.bus.most_replies = most
+    stage.bus.start()
+
+
+def test_beside_an_inverter_that_hangs_for_long_the_failsafe_cap_is_kept(stage):
+    few_replies(stage, 40)
+    site = stage.site(vebus=[UNIT], load_w=6000, hub4={"override_expires_s": 40})
+    agent = stage.agent(**EXPORT)
+    agent.wait_for(enforceable=True)
+    pid = agent.status()["pid"]
+
+    site.do("fault", name="hang", service="vebus")
+    agent.wait_for(state="failsafe", cap_w=near(3000))
+    site.let_pass(60)
+    put(METER, "/Ac/Power", 7777)(site)
+    status = agent.wait_for(grid_export_w=-7777)
+
+    assert (status["pid"], status["state"]) == (pid, "failsafe")
+    assert status["counters"]["refused_writes"] == 0
+    assert site.state()["output_w"] <= 3010
+
+
+@pytest.mark.parametrize("service", ["vebus", METER, "hub4"])
+def test_a_peer_that_hangs_is_asked_for_little(stage, service):
+    stage.speed = 1
+    site = stage.site(vebus=[UNIT], load_w=7000)
+    agent = stage.agent(**EXPORT)
+    agent.wait_for(enforceable=True)
+
+    def asked():
+        calls = site.do("calls")["calls"]
+        return sum(sum(n.values()) for name, n in calls.items() if service in name)
+
+    site.do("fault", name="hang", service=service)
+    before = asked()
+    site.let_pass(35)  # past the refresh of the override
+
+    assert 2 <= asked() - before <= 8
 
 
 @pytest.mark.parametrize("service", ["vebus", "hub4", "settings"])
@@ -318,13 +362,21 @@ def test_a_callback_that_fails_ends_the_process(tmp_path):
     assert "ZeroDivisionError" in done.stderr
 
 
-def test_a_tick_that_hangs_ends_the_process():
+@pytest.mark.parametrize(
+    ("callback", "code"),
+    [
+        pytest.param("threading.Event().wait(30)", -signal.SIGALRM, id="a tick hangs"),
+        pytest.param("None", 0, id="ticks come"),
+    ],
+)
+def test_the_alarm_is_renewed_by_each_tick_alone(callback, code):
     script = (
         "from export_limiter.loop import Loop\n"
         "import threading\n"
         "loop = Loop()\n"
-        "loop.every(0.05, lambda: threading.Event().wait(30), hang_s=1)\n"
-        "loop.run()\n"
+        f"loop.every(0.05, lambda: {callback}, hang_s=1)\n"
+        "loop.after(3, lambda: loop.end(0))\n"
+        "raise SystemExit(loop.run())\n"
     )
 
     done = subprocess.run(
@@ -335,7 +387,7 @@ def test_a_tick_that_hangs_ends_the_process():
         check=False,
     )
 
-    assert done.returncode == -signal.SIGALRM
+    assert done.returncode == code
 
 
 @pytest.mark.slow
@@ -345,6 +397,8 @@ def test_an_agent_that_hangs_is_ended_and_its_cap_stays(stage):
     agent = stage.agent(**LIMIT)
     agent.wait_for(cap_w=near(5000), enforceable=True)
 
+    site.let_pass(17)  # longer than the alarm that is set for connecting
+    assert not agent.process.ended
     agent.process.child.send_signal(signal.SIGSTOP)
     site.let_pass(16)  # the alarm is renewed for 15 s with each tick
     agent.process.child.send_signal(signal.SIGCONT)
@@ -352,6 +406,19 @@ def test_an_agent_that_hangs_is_ended_and_its_cap_stays(stage):
     wait_until(lambda: agent.process.ended, "the end")
     assert agent.process.child.returncode == -signal.SIGALRM
     assert near(5000)(site.get("hub4", OVERRIDE))
+
+
+@pytest.mark.slow
+def test_an_agent_that_hangs_as_it_connects_is_ended(stage):
+    stage.bus.stop()
+    with socket.socket(socket.AF_UNIX) as mute:  # in the daemon's place: takes what comes
+        mute.bind(stage.bus.address.removeprefix("unix:path="))
+        mute.listen()
+        agent = stage.prepare(**LIMIT)
+        agent.start()
+        wait_until(lambda: agent.process.ended, "the end", 40)
+
+    assert agent.process.child.returncode == -signal.SIGALRM
 
 
 @pytest.mark.parametrize(
