@@ -82,6 +82,10 @@ class Site:
         """Services with a unit attached. The service stays when the unit goes: /Connected is 0."""
         return [n for n in self.names(victron.VEBUS) if self.connected(n)]
 
+    def multi_rs(self) -> List[str]:
+        """Services of a Multi RS, which can't be limited: no hub4control steers it."""
+        return self.names(victron.MULTI_RS) + self.names(victron.RS_SYSTEM)
+
     def main_inverter(self) -> Optional[str]:
         """The one that hub4control steers: systemcalc's choice, else the first."""
         candidates = self.inverters()

@@ -177,7 +177,7 @@ class _Obstacle(NamedTuple):
 def _ess_obstacle(site: Site) -> Optional[_Obstacle]:
     main = site.main_inverter()
     if main is None:
-        rs = " (a Multi RS is here: it can't be limited)" if site.names(victron.MULTI_RS) else ""
+        rs = " (a Multi RS is here: it can't be limited)" if site.multi_rs() else ""
         return _Obstacle("no inverter on the bus" + rs, readable=False)
     if site.value(main, victron.ASSISTANT_ID) != victron.ESS_ASSISTANT:
         return _Obstacle("the ESS assistant is not installed in %s" % main)

@@ -78,7 +78,7 @@ def discover_report(
             for inverter in site.describe()
         ],
         "meters": site.names(victron.GRID),
-        "multi_rs": site.names(victron.MULTI_RS),
+        "multi_rs": site.multi_rs(),
         "pv_inverters": site.names(victron.PVINVERTER),
         "would_use": usable[0] if usable else None,
         "methods": [

@@ -167,7 +167,8 @@ def test_a_multi_rs_is_recognised_and_left_alone(stage):
 
     assert status["reason"].startswith("no inverter")
     assert "a Multi RS is here: it can't be limited" in status["reason"]
-    assert "a Multi RS can't be limited" in seen.stdout
+    for name in ("multi.socketcan_can0_vi0_uc1", "acsystem.socketcan_can0_sys0"):
+        assert f"com.victronenergy.{name}  a Multi RS can't be limited" in seen.stdout
     assert seen.returncode == 1
     assert here.writes() == []
 

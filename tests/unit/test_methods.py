@@ -77,6 +77,15 @@ def lacking(name, path):
             id="unknown input",
         ),
         pytest.param(changed(VEBUS), None, "no inverter on the bus", id="no inverter"),
+        *(
+            pytest.param(
+                site_of({f"com.victronenergy.{name}.socketcan_can0": {}}),
+                None,
+                "no inverter on the bus (a Multi RS is here: it can't be limited)",
+                id=f"a Multi RS by {name}",
+            )
+            for name in ("multi", "acsystem")
+        ),
         pytest.param(
             changed(vebus={"/Connected": 0}), None, "no inverter on the bus", id="no unit connected"
         ),
