@@ -75,7 +75,7 @@ class Limits:
 
     def bounds(self, tick: Tick) -> Bounds:
         """The lowest of what they ask for, and the lowest of what they allow."""
-        # Only a cap that follows the site is raised because less is delivered than it allows.
+        # A fixed cap is never raised because less is delivered: it is what may be delivered.
         fixed_gain = min(1.0, tick.gain)
         every = []
         if self._output:
@@ -86,7 +86,7 @@ class Limits:
             gain = fixed_gain if tick.stored else tick.gain
             every.append(self._export_bounds(self.export, tick).corrected(gain))
         if self._config.per_phase is True and not tick.per_phase:
-            every.extend(share.corrected(fixed_gain) for share in self._share_bounds(tick))
+            every.extend(share.corrected(tick.gain) for share in self._share_bounds(tick))
         return Bounds(min(b.tighten_w for b in every), min(b.relax_w for b in every))
 
     def _export_bounds(self, export: ExportLimit, tick: Tick) -> Bounds:
