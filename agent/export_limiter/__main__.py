@@ -201,10 +201,13 @@ def _discover(options: argparse.Namespace) -> int:
     Bus(connect(options.bus), site, loop.guard).start()
     loop.after(DISCOVER_S, lambda: loop.end(0))
     loop.run()
-    verdicts = Methods(METHOD_NAMES, floor_w(Config())).verdicts(site, time.monotonic())
+    methods, now = Methods(METHOD_NAMES, floor_w(Config())), time.monotonic()
     status = read_json(os.path.join(options.runtime_dir, "status.json"))
-    alive = status is not None and running(status, time.time() - status["updated_at"])
-    report = discover_report(site, verdicts, status if alive else None)
+    if status is not None and not running(status, time.time() - status["updated_at"]):
+        status = None
+    for each in (status or {}).get("given_up", ()):  # an older release's agent does not tell
+        methods.fail(each["method"], "given up by the running agent: %s" % each["reason"], now)
+    report = discover_report(site, methods.verdicts(site, now), status)
     print(json.dumps(report, indent=2) if options.json else discover_screen(report))
     return 0 if report["inverters"] else 1
 

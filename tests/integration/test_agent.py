@@ -493,6 +493,18 @@ def test_discover_beside_a_running_agent_knows_its_cap(stage):
     assert all(f"others: {name} 5000 W\n" in alone for name in named)
 
 
+def test_discover_beside_a_running_agent_knows_what_that_gave_up(stage):
+    site = stage.site(**SMALL)
+    site.do("fault", name="answer", service="hub4", path=OVERRIDE, code=1)
+    agent = stage.agent(**LIMIT)
+    agent.wait_for(method="ess_setting", enforceable=True)
+
+    screen = agent.call("discover").stdout
+
+    assert "ess_override       no: given up by the running agent: com.victronenergy.hub4" in screen
+    assert "would use: ess_setting" in screen
+
+
 def test_the_status_screen_is_for_people(stage):
     stage.site(**SMALL)
     agent = stage.agent(**LIMIT)
