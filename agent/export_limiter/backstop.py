@@ -33,6 +33,7 @@ class Backstop:
         self._found = found
         self._writer = writer
         self._due_at = self._settled_at = -math.inf
+        self._armed_here = False
 
     def again(self) -> None:
         """The setting has served as the control point meanwhile."""
@@ -73,8 +74,11 @@ class Backstop:
         if higher and not effect.proven:
             return
         self._due_at = now + RETRY_S
-        removed_by_user = not ours and self._found.held(str(point)) == wanted_w
-        if removed_by_user or (not ours and self._limit_w is None):
+        held = self._armed_here or self._found.held(str(point)) == wanted_w
+        if not ours and held:  # a user took it away: also for the next run
+            self._found.has_held(str(point))
+            self._due_at = math.inf
+        elif not ours and self._limit_w is None:
             self._due_at = math.inf
         elif present_w != methods.limit_of(wanted_w) and self._writer.writes_left(now) > 0:
             self._settled_at = now + SETTLE_S
@@ -91,4 +95,5 @@ class Backstop:
 
     def _armed(self, value_w: float) -> None:
         self._due_at = self._settled_at
+        self._armed_here = True
         log.info("stored %s", "no limit" if value_w < 0 else "backstop %.0f W" % value_w)

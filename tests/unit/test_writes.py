@@ -326,6 +326,18 @@ def test_where_our_setting_stands_the_first_cap_tells_whether_the_override_acts(
     assert backstop.telling_w(5000.0, effect_of()) == 5000
 
 
+def test_what_is_gone_while_we_run_was_taken_away_by_a_user(rig):
+    backstop = arm(rig)
+    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+    for second in range(700):
+        backstop.arm(5000.0, effect_of(), float(second))
+
+    rig.found = FoundValues(str(rig.directory))
+    arm(rig)  # the agent was started again
+
+    assert rig.values == [5000]
+
+
 @pytest.mark.parametrize(
     ("stood_s", "stored"),
     [
