@@ -70,6 +70,8 @@ class Writer:
         self.last_refused_at: Optional[float] = None
         self.busy = False
         self._value_w: Optional[float] = None
+        # Of a write that was never answered: it may be carried out when the peer wakes up.
+        self._unanswered_w: Optional[float] = None
         self._written_at = -math.inf
         self._stale = False
         # Of an earlier run; its clock starts anew at each boot.
@@ -89,6 +91,7 @@ class Writer:
         if not point.stored and earlier_cap_w is not None and present_w is not None:
             ours = abs(present_w - earlier_cap_w) <= SAME_W
         self._value_w = present_w if ours else None
+        self._unanswered_w = None
         return self._value_w
 
     def present_w(self) -> Optional[float]:
@@ -130,9 +133,10 @@ class Writer:
         assert self.point is not None
         if self.point.stored:
             return self._found.is_ours(str(self.point), present_w)
-        if present_w is None or self._value_w is None or self._config.dry_run:
+        if present_w is None or self._config.dry_run:
             return False
-        return abs(present_w - self._value_w) <= len(self.point.paths)
+        ours_w = [w for w in (self._value_w, self._unanswered_w) if w is not None]
+        return any(abs(present_w - w) <= len(self.point.paths) for w in ours_w)
 
     def changed_under_us(self) -> bool:
         """Whether the cap that we put there was taken away, or raised; a lower one is respected."""
@@ -206,6 +210,7 @@ class Writer:
         if point == self.point:
             self.refusals = 0.0
             self._value_w, self._written_at, self._stale = cap_w, now, False
+            self._unanswered_w = None
         done(cap_w)
 
     def _refused(self, point: ControlPoint, cap_w: float, error: str) -> None:
@@ -217,4 +222,6 @@ class Writer:
             log.warning("%s", text)
         self.last_refusal, self.last_refused_at = text, self._clock()
         if point == self.point:
-            self.refusals += SILENCE if error in victron.NO_ANSWER else 1.0
+            silent = error in victron.NO_ANSWER
+            self._unanswered_w = cap_w if silent else self._unanswered_w
+            self.refusals += SILENCE if silent else 1.0

@@ -422,3 +422,14 @@ def test_refusals_of_one_point_are_not_held_against_the_next(rig):
     rig.setting()
 
     assert rig.writer.refusals == 0
+
+
+def test_a_write_that_is_carried_out_after_all_is_ours(rig):
+    rig.override()
+    rig.put(7000.0)
+    rig.bus.refuse = lambda path, value: "org.freedesktop.DBus.Error.NoReply"
+    rig.put(6000.0)
+
+    rig.bus.tell(HUB4, **{OVERRIDE: 6000.0})  # it woke up
+
+    assert rig.writer.beside_user_w(6500.0) == (6500, False)
