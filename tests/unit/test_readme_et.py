@@ -11,6 +11,7 @@ ESTONIAN = (ROOT / "README.et.md").read_text()
 # Columns of a table that are words; in all others stands what a program says or takes.
 WORDS = {
     "Method": {1, 2},
+    "Event": {0},
     "File": {1},
     "Value": {4},
     "What you want": {0, 1},
