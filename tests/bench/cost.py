@@ -25,21 +25,34 @@ LISTENER, POLLER = "bare listener", "bare listener that reads as often"
 PROXIES, SEND = "first version's way", "dbus-send per call"
 WAYS = {LISTENER: "listen", POLLER: "poll", PROXIES: "proxies", SEND: "send"}
 LOADS = (Load(1), Load(3), Load(10), Load(1, 300))
-INTERVALS_S = (1.0, 0.2)
 WINDOW_S = 1.3  # until the output before a write no longer counts, see measurement_skew_s
 STARTS = 5
+
+
+class Pace(NamedTuple):
+    """How often the agent ticks, and what it hears meanwhile."""
+
+    interval_s: float
+    load: Load
+
+    def __str__(self) -> str:
+        return f"tick each {self.interval_s:g} s, {self.load}"
+
+
+PACES = (*(Pace(1.0, load) for load in LOADS), Pace(0.2, LOADS[0]))
 
 
 class Costs(NamedTuple):
     """What was measured: CPU in s per s, by load and then by program; times in s.
 
-    `latencies` are by the agent's interval, from a changed value to the cap that it asks for.
+    `latencies` are from a changed value to the cap that it asks for; `rss_mib` is the agent's.
     """
 
     cpu: Mapping[Load, Mapping[str, float]]
     memory: Mapping[str, Memory]
-    traffic: Traffic
-    latencies: Mapping[float, Sequence[float]]
+    rss_mib: Mapping[Load, float]
+    traffic: Mapping[Load, Traffic]
+    latencies: Mapping[Pace, Sequence[float]]
     round_trips: Sequence[float]
     starts: Sequence[float]
     imports: Sequence[float]
@@ -48,17 +61,19 @@ class Costs(NamedTuple):
 
 def measure(seconds: float, jumps: int, instructions: Instructions | None) -> Costs:
     """Measure all: CPU for `seconds` at each load, latency by so many jumps."""
-    cpu, used = {}, {}
+    cpu, memories = {}, {}
     for load in LOADS:
-        cpu[load], memories = _cpu(load, seconds)
-        used = used or memories
-    with ThreadPoolExecutor() as pool:
-        latencies = pool.map(lambda each: _latencies(each, jumps), INTERVALS_S)
+        cpu[load], memories[load] = _cpu(load, seconds)
+    with ThreadPoolExecutor(len(PACES)) as pool:
+        latencies = pool.map(lambda each: _latencies(each, jumps), PACES)
+    with ThreadPoolExecutor(len(LOADS)) as pool:
+        traffics = pool.map(lambda each: traffic(each, seconds), LOADS)
     return Costs(
         cpu=cpu,
-        memory=used,
-        traffic=traffic(seconds),
-        latencies=dict(zip(INTERVALS_S, latencies, strict=True)),
+        memory=memories[LOADS[0]],
+        rss_mib={load: each[AGENT_NAME].rss_mib for load, each in memories.items()},
+        traffic=dict(zip(LOADS, traffics, strict=True)),
+        latencies=dict(zip(PACES, latencies, strict=True)),
         round_trips=_round_trips(),
         starts=[_start() for _ in range(STARTS)],
         imports=[_import() for _ in range(STARTS)],
@@ -93,17 +108,17 @@ def _cpu(load: Load, seconds: float) -> tuple[dict[str, float], dict[str, Memory
         return spent, memories
 
 
-def _latencies(interval_s: float, jumps: int) -> list[float]:
+def _latencies(pace: Pace, jumps: int) -> list[float]:
     """From a changed value to the write that it asks for, at random moments of the tick."""
     chance = random.Random(1)
-    config = {**CONFIG, "control_interval_s": interval_s}
-    with site(Load(1)) as (bus, feeder, folder), AgentProcess(bus, config, folder) as agent:
+    config = {**CONFIG, "control_interval_s": pace.interval_s}
+    with site(pace.load) as (bus, feeder, folder), AgentProcess(bus, config, folder) as agent:
         agent.wait_for(enforceable=True)
         time.sleep(SETTLED_S)
         for i in range(jumps):
             feeder.ask("jump")
             wait_until(lambda i=i: len(feeder.ask("report")["latencies_s"]) > i, "a write", 10)
-            time.sleep(WINDOW_S + interval_s * (1.0 + chance.random()))
+            time.sleep(WINDOW_S + pace.interval_s * (1.0 + chance.random()))
         return feeder.ask("report")["latencies_s"]
 
 

@@ -21,9 +21,9 @@ def cost_bars(costs: Costs) -> list[Bar]:
         most = TIMES_LISTENER * by_name[POLLER]
         text = f"CPU at {load}, against 1.5 x listener with the readings of a tick"
         found.append(Bar(text, by_name[AGENT_NAME] * MS, most * MS, "ms/s"))
-    for interval_s, latencies in costs.latencies.items():
-        most = interval_s + 2 * median(costs.round_trips)
-        text = f"latency to the written cap, tick each {interval_s:g} s: the longest"
+    for pace, latencies in costs.latencies.items():
+        most = pace.interval_s + 2 * median(costs.round_trips)
+        text = f"latency to the written cap, {pace}: the longest"
         found.append(Bar(text, max(latencies) * MS, most * MS, "ms"))
     most = 2 * median(costs.imports) + 1
     found.append(Bar("start-up to the first cap", median(costs.starts), most, "s"))

@@ -38,9 +38,9 @@ class Traffic(NamedTuple):
     daemon_cpu: float
 
 
-def traffic(seconds: float) -> Traffic:
-    """Listen in on the agent once it has settled, one signal per service and second."""
-    with site(Load(1)) as (bus, _, folder):
+def traffic(load: Load, seconds: float) -> Traffic:
+    """Listen in on the agent once it has settled."""
+    with site(load) as (bus, _, folder):
         daemon = _daemon_pid(bus.address)
         alone = _spent(daemon, seconds)
         relay = Relay(Path(bus.address.partition("=")[2]), folder / "relay")

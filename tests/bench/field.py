@@ -44,7 +44,7 @@ class Burden(NamedTuple):
 def burdens(costs: Costs) -> list[Burden]:
     """What the measured CPU times come to."""
     agent = costs.cpu[TYPICAL][AGENT_NAME]
-    daemon = max(0.0, costs.traffic.daemon_cpu)
+    daemon = max(0.0, costs.traffic[TYPICAL].daemon_cpu)
     low, high = SLOWER
     return [
         Burden(

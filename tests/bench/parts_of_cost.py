@@ -26,6 +26,7 @@ def parts(costs: Costs) -> list[Part]:
         Figure("cost", plots.cost(costs), "CPU time by load, and latency as a distribution."),
         _cpu_table(costs),
         _memory_table(costs),
+        _traffic_table(costs),
         _other_table(costs),
         Heading(2, "C. In the field, on paper"),
         Text(
@@ -64,24 +65,43 @@ def _memory_table(costs: Costs) -> Table:
     return Table(["memory, MiB", "RSS", "proportional share"], rows)
 
 
+def _traffic_table(costs: Costs) -> Table:
+    rows = []
+    for load, each in costs.traffic.items():
+        sent, received = each.sent, each.received
+        figures = (
+            f"{sent.get('calls', 0.0):.1f}",
+            f"{sent.get('signals', 0.0):.1f}",
+            f"{sum(received.values()) - received['bytes']:.1f}",
+            f"{sent['bytes'] + received['bytes']:.0f}",
+            f"{each.daemon_cpu * MS:.2f}",
+            f"{costs.rss_mib[load]:.1f}",
+        )
+        rows.append(Row([str(load), *figures]))
+    header = [
+        "the agent, per s",
+        "calls",
+        "signals sent",
+        "messages received",
+        "bytes, both ways",
+        "daemon's CPU, ms",
+        "RSS, MiB",
+    ]
+    return Table(header, rows)
+
+
 def _other_table(costs: Costs) -> Table:
     return Table(["the agent", "figure"], [Row(cells) for cells in _others(costs)])
 
 
 def _others(costs: Costs) -> Iterator[list[str]]:
-    sent, received = costs.traffic.sent, costs.traffic.received
-    yield ["D-Bus calls per s, settled", f"{sent.get('calls', 0.0):.1f}"]
-    yield ["D-Bus signals sent per s", f"{sent.get('signals', 0.0):.1f}"]
-    yield ["messages received per s", f"{sum(received.values()) - received['bytes']:.1f}"]
-    yield ["bytes per s, both ways", f"{sent['bytes'] + received['bytes']:.0f}"]
-    yield ["bus daemon's CPU for it, ms per s", f"{costs.traffic.daemon_cpu * MS:.2f}"]
     trips = costs.round_trips
     shares = (median(trips), share_of(trips, 0.99))
     yield ["raw GetValue, ms: median, 99 %", ", ".join(f"{each * MS:.2f}" for each in shares)]
-    for interval_s, times in costs.latencies.items():
+    for pace, times in costs.latencies.items():
         shares = (median(times), share_of(times, 0.95), max(times))
         text = ", ".join(f"{each * MS:.0f}" for each in shares)
-        yield [f"latency at a tick of {interval_s:g} s, ms: median, 95 %, longest", text]
+        yield [f"latency, {pace}, ms: median, 95 %, longest", text]
     yield ["start to the first cap, s: median", f"{median(costs.starts):.2f}"]
     yield ['python3 -c "import dbus, gi", s: median', f"{median(costs.imports):.2f}"]
     if costs.instructions:

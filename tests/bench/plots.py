@@ -158,14 +158,14 @@ def cost(costs: Costs) -> str:
     left.set_axisbelow(True)
     left.set_ylim(0, 1.4 * left.get_ylim()[1])
     left.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
-    for interval_s, latencies in costs.latencies.items():
+    for pace, latencies in costs.latencies.items():
         ordered = sorted(latencies)
         shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
-        right.step(ordered, shares, where="post", label=f"tick each {interval_s:g} s")
+        right.step(ordered, shares, where="post", label=str(pace))
     right.set_xlabel("s from a changed value to the written cap")
     right.set_ylabel("share of all changes")
     right.set_title("Latency")
-    right.legend(frameon=False)
+    right.legend(frameon=False, fontsize=8)
     return _svg(figure)
 
 
