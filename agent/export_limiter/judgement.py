@@ -78,6 +78,6 @@ def held_lower_by(site: Site, effect: Effect, now: float) -> str:
         return ""
     setting_w = methods.limit_of(site.single(victron.SETTINGS, victron.SETTING_MAX_DISCHARGE))
     by_setting = setting_w is not None and setting_w <= applied_w + 1
-    who = "the GUI setting" if by_setting else "the BMS or another program"
-    who = methods.override_holder(site) or who
+    holder = methods.override_holder(site) or "the BMS or another program"
+    who = "the GUI setting" if by_setting else holder
     return "held lower, at %.0f W, by %s" % (applied_w, who)

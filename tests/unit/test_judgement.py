@@ -60,6 +60,7 @@ def test_a_dry_run_says_what_would_be_wrong(state, reason):
         (4000.0, 0, "the GUI setting"),
         (-1.0, 0, "the BMS or another program"),
         (-1.0, 1, "Dynamic ESS"),
+        (4000.0, 1, "the GUI setting"),
     ],
 )
 def test_who_holds_the_output_lower_is_named(setting_w, dynamic, who):
