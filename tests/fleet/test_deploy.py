@@ -114,7 +114,8 @@ def test_crashing_release_goes_back_and_the_cap_is_held(controller, deployed, re
     assert row["reason"] == f"it crashes: started 5 times; back to {good}"
     assert current(deployed) == good
     assert agents(deployed) == 1
-    assert device_cap(deployed) == 30000
+    assert device_cap(deployed) <= 30000  # an agent that just came back starts 3 W lower
+    wait_until(lambda: device_cap(deployed) == 30000, "the cap", 30)
 
 
 def test_going_back_keeps_the_tighter_limit(controller, device, repository):
