@@ -150,6 +150,11 @@ def warnings_of(
             "per_phase at a control point for the total: a load step may exceed a phase's share "
             'until the cap has followed; "strict" holds the total to one share'
         )
+    if config.max_grid_export_w is not None and point is not None and point.stored:
+        found.append(
+            "the export limit is a fixed cap, failsafe_limit_w: a setting on flash can't follow "
+            "the grid meter"
+        )
     main = site.main_inverter()
     if main is None:
         return found

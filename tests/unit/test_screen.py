@@ -12,7 +12,7 @@ from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
 from export_limiter.limits import Measurement
-from export_limiter.methods import Methods
+from export_limiter.methods import ControlPoint, Methods
 from export_limiter.screen import discover_report, discover_screen, status_screen
 from export_limiter.status import TOLD_AT_ONCE, Identity, Telling, build, warnings_of
 from export_limiter.writes import Writer
@@ -293,6 +293,22 @@ def test_a_two_phase_inverter_is_warned_of_where_the_count_matters(config, warne
     found = warnings_of(Config(max_multiplus_output_w=5000.0, **config), site_of(services))
 
     assert any("the inverter has 2" in text for text in found) is warned
+
+
+@pytest.mark.parametrize(
+    ("method", "stored", "limit", "warned"),
+    [
+        ("ess_setting", True, {"max_grid_export_w": 3000.0}, True),
+        ("ess_setting", True, {}, False),
+        ("ess_override", False, {"max_grid_export_w": 3000.0}, False),
+    ],
+)
+def test_an_export_limit_by_a_setting_on_flash_is_said_to_be_fixed(method, stored, limit, warned):
+    point = ControlPoint(method, "com.victronenergy.settings", ("/Path",), stored)
+
+    found = warnings_of(Config(phase_count=1, **limit), site_of(ess_site()), point)
+
+    assert any("failsafe_limit_w" in text for text in found) is warned
 
 
 def test_a_status_is_told_at_once_on_a_change_and_else_each_five_seconds():
