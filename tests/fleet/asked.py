@@ -5,13 +5,13 @@ So a test can choose the moment at which something happens to it, and the step.
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import hashlib
 import json
 import shlex
 import subprocess
 import uuid
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +92,7 @@ class Asking:
         )
         assert self.process.stdin
         sent = _packed(_program(tweaks or {})) + _packed(json.dumps(request).encode())
-        with self.process.stdin as stdin, contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError), self.process.stdin as stdin:
             stdin.write(sent)
         self.process.stdin = None
 
@@ -117,7 +117,7 @@ def ask(device: Device, verb: str, site: Wanted, **options: Any) -> dict[str, An
 
 
 def _packed(content: bytes) -> bytes:
-    packed = zlib.compress(content, 9)
+    packed = bz2.compress(content)
     return b"%d\n%b" % (len(packed), packed)
 
 
@@ -139,7 +139,7 @@ def _ssh(fleet: Fleet, device: Device) -> list[str]:
         "IdentitiesOnly=yes",
         "BatchMode=yes",
         "ServerAliveInterval=1",
-        "ServerAliveCountMax=2",
+        "ServerAliveCountMax=5",
     ]
     flags = [word for option in options for word in ("-o", option)]
     return ["ssh", "-F", "/dev/null", *flags, f"root@{device.address}"]

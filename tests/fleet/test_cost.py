@@ -1,19 +1,24 @@
-"""What a roll-out costs on the link and on the device's flash."""
+"""What a roll-out costs on the link and on the device's flash.
 
-import base64
+The device has what an agent keeps of a full day and of ninety before, which the page shows.
+"""
+
+import json
 import os
 import zlib
 from typing import NamedTuple
 
 from gx.device import DeviceSpec
 from gx.proxy import Proxy
+from page import example
 from role import ROLE
 
-from fleet.deployment import pin
+from fleet.deployment import BASE, pin
 
 SITE = {"vebus": [{"name": "ttyS4", "phases": 3, "units": 3}]}
 VARIABLES = {"export_limiter_max_multiplus_output_w": 30000}
-BESIDE_BYTES = 10_000  # most of it is what SSH needs to connect
+BESIDE_BYTES = 10_000  # for what SSH needs to connect and for the replies
+DAYS, MINUTES = 90, 1440
 
 
 class Run(NamedTuple):
@@ -27,8 +32,10 @@ class Run(NamedTuple):
 
 def play_ahead(stage):
     """Install; run again and look for traces of it; upgrade."""
-    spec = DeviceSpec("cheap", "c0619a00bbbb", SITE, variables=VARIABLES)
+    spec = DeviceSpec(example.EXCEEDED, "c0619a00bbbb", SITE, variables=VARIABLES)
     device, controller = stage.fleet.add(spec), stage.controller()
+    example.give_a_day(device)
+    give_days(device)
 
     def run(**variables):
         with Proxy(stage.fleet.network, device.ssh_address) as proxy:
@@ -42,31 +49,47 @@ def play_ahead(stage):
     converged = run()
     after = traces(device)
     new = stage.repository.commit({})
-    return converged, before, after, run(**new), allowed_bytes(new)
+    upgraded = run(**new)
+    data = json.loads((controller.workdir / "reports/latest/data.json").read_text())
+    return converged, before, after, upgraded, allowed_bytes(new), data["sites"][0]["history"]
 
 
 def test_converged_device_costs_one_execution_and_no_write(story):
-    converged, before, after, _, _ = story
+    converged, before, after, *_ = story
 
     assert (converged.state, converged.executions, converged.connections) == ("converged", 1, 1)
     assert after == before
 
 
 def test_upgrade_costs_two_executions_and_no_more_bytes_than_allowed(story, capsys):
-    _, _, _, upgraded, allowed = story
+    *_, upgraded, allowed, history = story
 
     with capsys.disabled():
         print(f"\nan upgrade carries {upgraded.carried} bytes, allowed are {allowed}")
     assert (upgraded.state, upgraded.executions, upgraded.connections) == ("confirmed", 2, 1)
     assert upgraded.carried <= allowed
+    assert len(history["days"]["date"]) == DAYS
+    assert len(history["series"]["output_mean_w"]) == MINUTES
 
 
 def allowed_bytes(pinned):
-    """Return what an upgrade may cost: the packed release, the program twice, and all else."""
+    """Return what an upgrade may cost: the release and twice the program as gzip, and all else."""
     release = pin.build(pinned["export_limiter_repository"], pinned["export_limiter_commit"])
-    packed = len(base64.b64decode(pin.pack(release)))
-    program = zlib.compress((ROLE / "files/device.py").read_bytes(), 9)
-    return packed + 2 * len(program) + BESIDE_BYTES
+    program = (ROLE / "files/device.py").read_bytes()
+    packed = [len(zlib.compress(each, 9)) for each in (_text(release), program)]
+    return packed[0] + 2 * packed[1] + BESIDE_BYTES
+
+
+def give_days(device):
+    """Leave as many lines as an agent keeps of the days before: those of three weeks, again."""
+    file = device.data / BASE / "days.json"
+    kept = json.loads(file.read_text())
+    rows = kept["days"] * DAYS
+    file.write_text(json.dumps({**kept, "days": rows[:DAYS]}))
+
+
+def _text(release):
+    return json.dumps(release._asdict(), sort_keys=True).encode()
 
 
 def traces(device):

@@ -27,7 +27,7 @@ BEHIND_JUMP_HOST, SYSTEMD_HOST, CANARY = "oulu-sawmill", "cesis-workshop", "tart
 VAULT_PASSWORD = "example"
 
 NOTING = """#!/usr/bin/python3
-import json, pathlib, re, subprocess, sys, zlib
+import bz2, json, pathlib, re, subprocess, sys
 here = pathlib.Path(__file__).parent
 words = sys.argv[1:]
 with (here / "calls").open("a") as calls:
@@ -42,10 +42,10 @@ ANSWERING = """
 for success in re.findall("BECOME-SUCCESS-[a-z]+", words[-1])[:1]:
     print(success, flush=True)
 def read():
-    return zlib.decompress(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))
+    return bz2.decompress(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))
 program, request = read(), json.loads(read())
 site = re.search("HostKeyAlias=([a-z-]+)", " ".join(words))[1]
-packed = zlib.compress(json.dumps({**request, "root": f"{here}/sites/{site}"}).encode())
+packed = bz2.compress(json.dumps({**request, "root": f"{here}/sites/{site}"}).encode())
 asked = b"%d\\n%b" % (len(packed), packed)
 sys.exit(subprocess.run([sys.executable, "-c", program], input=asked).returncode)
 """

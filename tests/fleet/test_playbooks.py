@@ -147,11 +147,15 @@ def test_older_version_is_refused_unless_asked_for(controller, deployed, reposit
 
 def test_edited_tree_is_refused_without_a_terminal(controller, deployed, repository):
     repository.commit({})
+    before = deployment.tree(deployed, without=["log"])
+    edited = {"export_limiter_commit": "worktree", "export_limiter_max_multiplus_output_w": 20000}
 
-    played = controller.play("deploy", [deployed], export_limiter_commit="worktree")
+    played = controller.play("deploy", [deployed], **edited)
 
     assert played.code == 2
     assert "was not named" in " ".join(played.text.split())
+    assert controller.count_executions() == 1
+    assert deployment.tree(deployed, without=["log"]) == before
 
 
 def test_first_version_on_the_device_is_refused_with_what_removes_it(controller, make_device):

@@ -1,12 +1,12 @@
 """What the device program does on a device, in a directory of its own and with a stepped clock."""
 
+import bz2
 import json
 import os
 import re
 import stat
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
@@ -134,7 +134,7 @@ def ident(asked):
 
 def apply(site, asked):
     try:
-        return device._apply(site, asked)
+        return device.carry_out(site, {"verb": "apply", **asked})
     except device.FaultError as fault:
         return device.described(fault)
 
@@ -337,7 +337,7 @@ def test_rollback_runs_the_release_confirmed_before(site):
     apply(site, request())
     apply(site, request(NEW))
 
-    reply = device._rollback(site, request())
+    reply = device.carry_out(site, request(verb="rollback"))
 
     assert reply["state"] == "confirmed"
     assert site.current() == ident(request())
@@ -348,7 +348,7 @@ def test_rollback_raises_a_limit_only_where_that_is_asked_for(site, asked, then_
     apply(site, request(limit_w=30000))
     apply(site, request(NEW, limit_w=20000))
 
-    device._rollback(site, request(higher_limit=asked))
+    device.carry_out(site, request(verb="rollback", higher_limit=asked))
 
     assert site.current().startswith(OLD)
     assert limit_w(site) == then_w
@@ -358,7 +358,7 @@ def test_rollback_without_an_older_release_is_refused(site):
     apply(site, request())
 
     with pytest.raises(device.FaultError, match="no confirmed release"):
-        device._rollback(site, request())
+        device.carry_out(site, request(verb="rollback"))
 
 
 # Health
@@ -622,7 +622,7 @@ def ask(*packed, root="/nonexistent"):
 
 
 def framed(asked):
-    packed = zlib.compress(json.dumps(asked).encode())
+    packed = bz2.compress(json.dumps(asked).encode())
     return b"%d\n%b" % (len(packed), packed)
 
 

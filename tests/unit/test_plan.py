@@ -56,17 +56,21 @@ def replied(known: dict[str, Any], **replies: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
+def plan(known: dict[str, Any]) -> dict[str, Any]:
+    return fleet._plan(fleet._probes(known, known), "apply")
+
+
 def test_plan_holds_only_devices_that_are_reached_and_not_as_wanted() -> None:
     known = hostvars(a={}, b=OLD, c=OFFLINE, d=OLD)
 
-    assert fleet.plan(known, known)["order"] == ["b", "d"]
+    assert plan(known)["order"] == ["b", "d"]
 
 
 def test_canaries_come_first_and_the_others_keep_the_order_of_the_inventory() -> None:
     known = hostvars(a=OLD, b=OLD, c=OLD, d={})
     known["a"]["__export_limiter_probe"]["site"]["settings"]["canaries"] = ["c", "d"]
 
-    assert fleet.plan(known, known)["order"] == ["c", "a", "b"]
+    assert plan(known)["order"] == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_waves_are_numbers_of_devices(waves: list[str], count: int, sizes: list[
 def test_rollback_is_planned_for_every_device_that_has_something() -> None:
     known = hostvars(a={}, b={"installed": False, "current": None}, c=OFFLINE)
 
-    assert fleet.plan(known, known, "rollback")["order"] == ["a"]
+    assert fleet.preflight(known, known, "rollback")["order"] == ["a"]
 
 
 CONFIRMED = {"state": "confirmed", "msg": "healthy"}
@@ -155,7 +159,7 @@ def test_every_difference_is_named_and_deployed(change: dict[str, Any], drift: s
 
     assert found["devices"] == [{"host": "a", "state": "drift", "reason": drift}]
     assert found["counts"] == {"as wanted": 0, "drift": 1, "not reached": 0}
-    assert fleet.plan(known, known)["order"] == ["a"]
+    assert plan(known)["order"] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_what_is_as_wanted_is_left_alone(change: dict[str, Any]) -> None:
     known = hostvars(a=change)
 
     assert fleet.check(known, known)["counts"]["drift"] == 0
-    assert fleet.plan(known, known)["order"] == []
+    assert plan(known)["order"] == []
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_what_is_as_wanted_is_left_alone(change: dict[str, Any]) -> None:
 def test_fault_of_one_device_forbids_touching_any(change: dict[str, Any], fault: str) -> None:
     known = hostvars(a=change, b=OLD)
 
-    faults = fleet.preflight(known, known)
+    faults = fleet.preflight(known, known)["faults"]
 
     assert len(faults) == 1
     assert faults[0].startswith(fault)
@@ -195,7 +199,7 @@ def test_device_with_another_portal_id_is_refused() -> None:
     known = hostvars(a={})
     known["a"]["__export_limiter_probe"]["site"]["settings"]["portal_id"] = "c0619ab00009"
 
-    assert fleet.preflight(known, known) == [
+    assert fleet.preflight(known, known)["faults"] == [
         "a: export_limiter_portal_id: this device is c0619ab00001, allowed: c0619ab00009"
     ]
 
@@ -205,7 +209,7 @@ def test_two_sites_with_one_portal_id_are_refused() -> None:
     for host in known.values():
         host["__export_limiter_probe"]["site"]["settings"]["portal_id"] = "c0619ab00001"
 
-    assert fleet.preflight(known, known) == [
+    assert fleet.preflight(known, known)["faults"] == [
         "a, b: export_limiter_portal_id: c0619ab00001 is given to each of them, "
         "allowed: one site each"
     ]

@@ -7,12 +7,12 @@ over a slow link. This sends the program and its input on standard input of one 
 from __future__ import annotations
 
 import base64
-import importlib.util
+import bz2
 import json
 import shlex
+import sys
 import time
 import uuid
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,17 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 ROLE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROLE))
+from controller import pin, site_config  # noqa: E402 - a plugin finds its role by path only
+
 MARKER = "venus-export-limiter-reply:"
 BOOTSTRAP = (
-    "import sys,zlib;i=sys.stdin.buffer;"
-    "exec(compile(zlib.decompress(i.read(int(i.readline()))),'device.py','exec'))"
+    "import sys,bz2;i=sys.stdin.buffer;"
+    "exec(compile(bz2.decompress(i.read(int(i.readline()))),'device.py','exec'))"
 )
 UNPINNED = "worktree"  # what an operator asks for by name, in place of a commit
 CHANGING = ("apply", "rollback", "remove")
 ASK_AGAIN_S = 5
-VERBS = ("probe", "discover", "unreached", *CHANGING)
 # The site's settings that the device program needs.
 SENT = (
     *("portal_id", "commit", "sha256", "min_free_kb", "max_load", "health_s", "allowed_reasons"),
@@ -43,19 +45,8 @@ LINK_FAULTS = (
 )
 
 
-def load(name: str) -> Any:
-    """A module of the role's controller/ directory: an action plugin can't import by name."""
-    spec = importlib.util.spec_from_file_location(
-        f"export_limiter_{name}", ROLE / "controller" / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 # Read once, before Ansible forks for each host.
-PROGRAM = zlib.compress((ROLE / "files" / "device.py").read_bytes(), 9)
-pin, site_config = load("pin"), load("site_config")
+PROGRAM = bz2.compress((ROLE / "files" / "device.py").read_bytes())
 
 
 class ActionModule(ActionBase):
@@ -66,15 +57,11 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict:
         """Do the verb; a device that can't be reached is told from one that fails."""
         result = super().run(tmp, task_vars)
-        verb = self._task.args.get("verb")
-        if verb not in VERBS:
-            raise AnsibleError(f"verb: {verb!r} is not one of {', '.join(VERBS)}")
         arguments = self._task.args
-        request = {"verb": verb}
-        settings = arguments.get("site", {}).get("settings", {})
-        request.update((key, settings[key]) for key in SENT if key in settings)
+        verb, settings = arguments["verb"], arguments.get("site", {}).get("settings", {})
         if verb == "unreached":
             return {**result, "unreachable": True, "msg": arguments["device"]["msg"]}
+        request = {"verb": verb, **{key: settings[key] for key in SENT if key in settings}}
         if "release" in arguments:
             request["files"] = pin.unpack(arguments["release"]).files
         if verb == "probe":
@@ -89,9 +76,6 @@ class ActionModule(ActionBase):
         if verb == "probe" and reply.pop("failed", False):
             # The device keeps its place in the play: preflight names every fault of the fleet.
             reply = {"fault": reply["msg"]}
-        if "history" in reply:
-            # As one text: Ansible would look at each of its numbers.
-            reply["history"] = json.dumps(reply["history"])
         result["received_at"] = time.time()
         return {"changed": False, **result, **reply}
 
@@ -104,15 +88,16 @@ class ActionModule(ActionBase):
                     values[name] = self._templar.template(task_vars[name])
                 except AnsibleError as error:
                     faults.append(f"{name}: {error.message}")
-        if values.get("export_limiter_commit") == UNPINNED:
+        unpinned = values.get("export_limiter_commit") == UNPINNED
+        if unpinned:
             try:
-                release = pin.worktree(values["export_limiter_repository"])
-                values["export_limiter_sha256"] = release.sha256
+                edited = pin.worktree(values["export_limiter_repository"])
+                values["export_limiter_commit"] = edited.commit
+                values["export_limiter_sha256"] = edited.sha256
             except pin.PinError as error:
                 faults.append(f"export_limiter_commit: {error}")
         site = site_config.render(values)._asdict()
-        if site["settings"].get("commit") == UNPINNED and not faults:
-            site["settings"].update(commit=release.commit, unpinned=True)
+        site["settings"]["unpinned"] = unpinned
         site["faults"] = faults or site["faults"]
         return site
 
@@ -135,7 +120,7 @@ class ActionModule(ActionBase):
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send the program and the request, and find the reply among whatever else is printed."""
-        packed = zlib.compress(json.dumps(request).encode(), 9)
+        packed = bz2.compress(json.dumps(request).encode())
         done = self._low_level_execute_command(
             f"/usr/bin/python3 -c {shlex.quote(BOOTSTRAP)}",
             in_data=b"%d\n%b%d\n%b" % (len(PROGRAM), PROGRAM, len(packed), packed),
@@ -150,7 +135,7 @@ class ActionModule(ActionBase):
 
 def unpacked(reply: str) -> dict[str, Any]:
     """What stands behind the marker."""
-    return json.loads(zlib.decompress(base64.b85decode(reply)))
+    return json.loads(bz2.decompress(base64.b85decode(reply)))
 
 
 def _diff(device: dict[str, Any], site: dict[str, Any]) -> dict[str, str]:
@@ -163,10 +148,8 @@ def _diff(device: dict[str, Any], site: dict[str, Any]) -> dict[str, str]:
 
 
 def _in_words(message: str) -> str:
-    for told, meaning in LINK_FAULTS:
-        if told in message:
-            return meaning
-    return "offline: " + " ".join(message.split())[-160:]
+    offline = "offline: " + " ".join(message.split())[-160:]
+    return next((meaning for told, meaning in LINK_FAULTS if told in message), offline)
 
 
 def _no_reply(done: dict[str, Any]) -> str:

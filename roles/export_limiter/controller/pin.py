@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bz2
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -29,7 +29,6 @@ SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # Written beside the files on the device: a release that brought its own would shadow them.
 RESERVED = ("MANIFEST", "config.json")
 NEVER = "a link or a submodule is never deployed"
-REGULAR = ("100644", "100755")
 MAX_FILES = 200
 MAX_RELEASE_BYTES = 1024 * 1024
 GIT_TIMEOUT_S = 120
@@ -56,10 +55,8 @@ def build(repository: str, commit: str, signers: str | None = None) -> Release:
     if not COMMIT.fullmatch(commit):
         raise PinError(f"commit {commit!r} is not 40 lower-case hexadecimal digits")
     directory = _local(repository, commit)
-    try:
-        _git(directory, "cat-file", "-e", commit + "^{commit}")
-    except PinError:
-        raise PinError(f"commit {commit} is not in {repository}") from None
+    absent = f"commit {commit} is not in {repository}"
+    _git(directory, "cat-file", "-e", commit + "^{commit}", refusal=absent)
     if signers:
         _verify_signature(directory, commit, signers)
     return of_files(commit, _files(directory, commit))
@@ -71,13 +68,12 @@ def worktree(repository: str) -> Release:
     listing = _git(directory, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", AGENT)
     files = {}
     for entry in sorted(set(listing.decode("utf-8", "replace").split("\0")[:-1])):
-        source = os.path.join(directory, entry)
-        if not os.path.lexists(source):
-            continue
-        if os.path.islink(source) or not os.path.isfile(source):
+        source = Path(directory, entry)
+        if source.is_symlink() or source.is_dir():
             raise PinError(f"{entry} is not a regular file: {NEVER}")
-        path = _deployable(entry)
-        files[path] = _text(path, Path(source).read_bytes())
+        if source.exists():
+            path = _deployable(entry)
+            files[path] = _text(path, source.read_bytes())
     sha256 = of_files("", files).sha256
     return of_files(sha256[:40], files)
 
@@ -111,12 +107,12 @@ def manifest(files: dict[str, str]) -> str:
 def pack(release: Release) -> str:
     """The release as compressed JSON in base64: it travels through Ansible's variables."""
     text = json.dumps(release._asdict(), sort_keys=True)
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return base64.b64encode(bz2.compress(text.encode())).decode()
 
 
 def unpack(packed: str) -> Release:
     """Undo :func:`pack`, recomputing the manifest: the name is never believed."""
-    fields = json.loads(zlib.decompress(base64.b64decode(packed)))
+    fields = json.loads(bz2.decompress(base64.b64decode(packed)))
     return of_files(fields["commit"], fields["files"])
 
 
@@ -143,8 +139,15 @@ def _files(directory: str, commit: str) -> dict[str, str]:
     blobs = dict(_listed(directory, commit))
     if not blobs:
         raise PinError(f"commit {commit} has no {AGENT}")
-    contents = _contents(directory, list(blobs.values()))
-    return {path: _text(path, contents[blob]) for path, blob in blobs.items()}
+    asked = "".join(blob + "\n" for blob in blobs.values()).encode()
+    output, files = _git(directory, "cat-file", "--batch", stdin=asked), {}
+    for path, blob in blobs.items():
+        header, _, output = output.partition(b"\n")
+        kind, _, size = header.decode().removeprefix(blob).strip().partition(" ")
+        if kind != "blob":
+            raise PinError(f"git has no blob {blob}")
+        files[path], output = _text(path, output[: int(size)]), output[int(size) + 1 :]
+    return files
 
 
 def _listed(directory: str, commit: str) -> Iterator[tuple[str, str]]:
@@ -153,7 +156,7 @@ def _listed(directory: str, commit: str) -> Iterator[tuple[str, str]]:
     for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
         about, _, path = entry.partition("\t")
         mode, kind, blob = about.split(" ")
-        if mode not in REGULAR or kind != "blob":
+        if mode not in ("100644", "100755") or kind != "blob":
             raise PinError(f"{path} is not a regular file: {NEVER}")
         yield _deployable(path), blob
 
@@ -166,18 +169,6 @@ def _deployable(path: str) -> str:
     if path in RESERVED:
         raise PinError(f"{AGENT}{path} has a name that deployment itself needs")
     return path
-
-
-def _contents(directory: str, blobs: list[str]) -> dict[str, bytes]:
-    output = _git(directory, "cat-file", "--batch", stdin="\n".join(blobs).encode() + b"\n")
-    contents = {}
-    for blob in blobs:
-        header, _, output = output.partition(b"\n")
-        name, kind, size = header.decode().split(" ")
-        if (name, kind) != (blob, "blob"):
-            raise PinError(f"git has no blob {blob}")
-        contents[blob], output = output[: int(size)], output[int(size) + 1 :]
-    return contents
 
 
 def _text(path: str, content: bytes) -> str:
@@ -197,14 +188,11 @@ def _local(repository: str, commit: str) -> str:
                 "never from a copied tree"
             )
         return directory
-    cache = os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
-        "venus-export-limiter",
-        hashlib.sha256(repository.encode()).hexdigest()[:16] + ".git",
-    )
-    if not _bare(cache):
-        os.makedirs(cache, exist_ok=True)
-        _git(cache, "init", "--quiet", "--bare")
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    name = hashlib.sha256(repository.encode()).hexdigest()[:16]
+    cache = f"{home}/venus-export-limiter/{name}.git"
+    os.makedirs(cache, exist_ok=True)
+    _git(cache, "init", "--quiet", "--bare")
     try:
         _git(cache, "cat-file", "-e", commit + "^{commit}")
     except PinError:
@@ -220,24 +208,20 @@ def _verify_signature(directory: str, commit: str, signers: str) -> None:
     if not os.path.isfile(signers):
         raise PinError(f"the allowed-signers file {signers} does not exist")
     setting = "gpg.ssh.allowedSignersFile=" + os.path.abspath(signers)
-    try:
-        _git(directory, "-c", setting, "verify-commit", commit)
-    except PinError:
-        raise PinError(f"commit {commit} has no good signature by anyone in {signers}") from None
+    unsigned = f"commit {commit} has no good signature by anyone in {signers}"
+    _git(directory, "-c", setting, "verify-commit", commit, refusal=unsigned)
 
 
-def _git(directory: str, *arguments: str, stdin: bytes = b"") -> bytes:
+def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "") -> bytes:
+    """What git prints; where it fails, the refusal or else its own last line is the reason."""
     # Someone else's clone is only read: git's own guard against its hooks does not apply.
-    command = ["git", "-c", f"safe.directory={os.path.realpath(directory)}", "-C", directory]
+    reading = ["-c", f"safe.directory={os.path.realpath(directory)}", "-C", directory]
+    command = ["git", *reading, *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment.update(GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
     try:
         done = subprocess.run(
-            [*command, *arguments],
-            input=stdin,
-            capture_output=True,
-            env=environment,
-            timeout=GIT_TIMEOUT_S,
+            command, input=stdin, capture_output=True, env=environment, timeout=GIT_TIMEOUT_S
         )
     except FileNotFoundError:
         raise PinError("git is not installed on this machine") from None
@@ -245,21 +229,19 @@ def _git(directory: str, *arguments: str, stdin: bytes = b"") -> bytes:
         raise PinError(f"git {arguments[0]} took longer than {GIT_TIMEOUT_S} s") from None
     if done.returncode:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-        raise PinError(f"git {arguments[0]}: {reason[-1]}")
+        raise PinError(refusal or f"git {arguments[0]}: {reason[-1]}")
     return done.stdout
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the two lines of an inventory that pin a commit of this repository."""
-    parser = argparse.ArgumentParser(description="Pin a commit of the agent for an inventory.")
+    """Print the two lines of an inventory that pin the commit that is checked out."""
+    parser = argparse.ArgumentParser(description="Pin HEAD's agent for an inventory.")
     parser.add_argument("--repository", default=str(Path(__file__).resolve().parents[3]))
-    parser.add_argument("--commit", help="40 hexadecimal digits; without it, HEAD")
-    options = parser.parse_args(arguments)
+    repository = parser.parse_args(arguments).repository
     try:
-        _local(options.repository, "")
-        commit = options.commit or head(options.repository)
-        release = build(options.repository, commit)
-        changes = [] if options.commit else edited(options.repository)
+        _local(repository, "")
+        release = build(repository, head(repository))
+        changes = edited(repository)
     except PinError as refused:
         print(f"pin: {refused}", file=sys.stderr)
         return 2

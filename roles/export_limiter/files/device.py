@@ -11,6 +11,7 @@ is undecided stands in ``pending``, and whoever finds it without the lock being 
 """
 
 import base64
+import bz2
 import ctypes
 import fcntl
 import hashlib
@@ -24,7 +25,6 @@ import subprocess
 import sys
 import time
 import traceback
-import zlib
 
 NAME = "venus-export-limiter"
 MARKER = NAME + "-reply:"
@@ -32,11 +32,12 @@ BOOT = "/data/%s/current/boot" % NAME
 BOOT_LINE = ("[ -f %s ] && sh %s >/dev/null 2>&1 & # %s" % (BOOT, BOOT, NAME)).encode()
 EXECUTABLES = ("run", "export-limiter")
 BESIDE_MANIFEST = {"MANIFEST", "config.json"}
-OURS = {"releases", "current", "confirmed", "failed", "pending", "back", "lock", "rc.local.before"}
-OF_AGENT = {"state.json", "state.json.new", "days.json", "days.json.new"}
+OURS = {
+    *("releases", "current", "confirmed", "failed", "pending", "back", "lock", "rc.local.before"),
+    *("state.json", "state.json.new", "days.json", "days.json.new"),  # the agent's
+}
 # What the agent keeps of the past, and under which name its rows stand.
 HISTORY = {"data/%s/days.json" % NAME: "days", "run/%s/history.json" % NAME: "minutes"}
-LONGEST_HISTORY = 400000
 PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # The agent's own default where a configuration does not say.
 DEFAULT_LIMITS = {"max_multiplus_output_w": 30000, "max_grid_export_w": None}
@@ -63,24 +64,15 @@ def main():
     signal.alarm(READ_S)
     request = {}
     try:
-        request = read_request(sys.stdin.buffer)
+        # All of the input, before anything is written.
+        length = int(sys.stdin.buffer.readline())
+        request = dict(json.loads(bz2.decompress(sys.stdin.buffer.read(length))))
         signal.alarm(READ_S)
         reply = VERBS[request["verb"]](Place(request.get("root", "")), request)
     except Exception as error:
         reply = described(error)
-    packed = base64.b85encode(zlib.compress(json.dumps(reply, sort_keys=True).encode(), 9))
+    packed = base64.b85encode(bz2.compress(json.dumps(reply, sort_keys=True).encode()))
     print("\n%s%s:%s" % (MARKER, request.get("id", ""), packed.decode()))
-    sys.stdout.flush()
-    return 0
-
-
-def read_request(stream):
-    """All of the input, before anything is written."""
-    length = int(stream.readline() or 0)
-    packed = stream.read(length)
-    if not length or len(packed) != length:
-        raise FaultError("the request was cut off after %d of %d bytes" % (len(packed), length))
-    return dict(json.loads(zlib.decompress(packed)))
 
 
 def described(error):
@@ -103,18 +95,18 @@ def probe(place, request):
     """What this device is and what runs on it; writes nothing. The history only if asked for."""
     current = place.current()
     pid, uptime_s = place.service.state()
+    sha256, drift = examined(place, current) if current else ("", "")
     found = {
         "portal_id": place.portal_id(),
         "firmware": read(place.at("opt/victronenergy/version")).partition("\n")[0],
         "machine": read(place.at("etc/venus/machine")).strip(),
         "python": "%d.%d.%d" % sys.version_info[:3],
-        "init": type(place.service).__name__.lower(),
         "first_version": os.path.exists(place.at("data/dbus-limit")),
         "load": os.getloadavg()[0],
         "free_kb": place.free_kb(),
         "installed": os.path.lexists(place.base),
         "current": current,
-        "since": place.since(),
+        "since": os.lstat(place.of("current")).st_mtime if current else None,
         "last_confirmed": (place.listed("confirmed") or [None])[-1],
         "undecided": os.path.exists(place.of("pending")),
         "busy": place.holder() is not None,
@@ -125,93 +117,76 @@ def probe(place, request):
         "foreign": place.foreign(),
         "version": read(place.of("current/VERSION")).strip(),
         "config": read(place.of("current/config.json")),
-        "sha256": "",
-        "drift": "",
+        "sha256": sha256,
+        "drift": drift,
     }
-    try:
-        found["sha256"] = verified(place.release(current), current) if current else ""
-    except FaultError as fault:
-        found["drift"] = str(fault)
-    return dict(found, history=place.history()) if request.get("history") else found
-
-
-def apply(place, request):
-    """Put a release with its configuration in place and keep it only if it is healthy."""
-    reply = in_worker(place, request, _apply, WORK_S + LOAD_S + 2 * request["health_s"])
-    return dict(reply, status=place.status())
-
-
-def rollback(place, request):
-    """Put the last confirmed release before this one in place, without raising a limit."""
-    reply = in_worker(place, request, _rollback, WORK_S + 2 * request["health_s"])
-    return dict(reply, status=place.status())
-
-
-def remove(place, request):
-    """Release the limit and leave the device as it was before the first deployment."""
-    if not os.path.lexists(place.base):
-        return {"changed": False, "state": "removed", "msg": "nothing was installed"}
-    reply = in_worker(place, request, _remove, WORK_S + request["release_s"])
-    if reply["state"] == "removed":
-        shutil.rmtree(place.at("run/" + NAME), ignore_errors=True)
-    return reply
+    # As one text: Ansible would look at each of its numbers.
+    past = {"history": json.dumps(place.history())} if request.get("history") else {}
+    return dict(found, **past)
 
 
 def discover(place, request):
     """What the agent would find and how it could limit it; nothing is installed or written."""
     directory = place.at("run/%s.discover" % NAME)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     try:
         fill(directory, request["files"])
         told = run_program(directory, 40, "discover", "--json")
     finally:
-        for left in (directory, place.at("run/%s/pyc%s" % (NAME, directory))):
-            shutil.rmtree(left, ignore_errors=True)
-        if not os.path.lexists(place.base):
-            shutil.rmtree(place.at("run/" + NAME), ignore_errors=True)
-    return {"changed": False, "portal_id": place.portal_id(), "found": json.loads(told)}
+        shutil.rmtree(directory, ignore_errors=True)
+    return {"changed": False, "found": json.loads(told)}
 
 
-VERBS = {v.__name__: v for v in (probe, apply, rollback, remove, discover)}
+def change(place, request):
+    """Have a worker do what is asked; its verdict, and what the agent says then."""
+    removes = request["verb"] == "remove"
+    seconds = request["release_s"] if removes else LOAD_S + 2 * request["health_s"]
+    reply = in_worker(place, request, carry_out, WORK_S + seconds)
+    if reply["state"] == "removed":
+        shutil.rmtree(place.at("run/" + NAME), ignore_errors=True)
+    return dict(reply, status=place.status())
 
 
 # What the worker does
 
 
-def _apply(place, request):
+def carry_out(place, request):
+    """Do what is asked, after whatever was interrupted before; nothing is left beside."""
     settle(place)
+    try:
+        return CHANGES[request["verb"]](place, request)
+    finally:
+        place.prune()
+
+
+def apply(place, request):
+    """Put a release with its configuration in place and keep it only if it is healthy."""
     need_kb = request["min_free_kb"] + 3 * sum(map(len, request["files"].values())) // 1024
     if place.free_kb() < need_kb:
         raise FaultError("/data has %d kB free, %d kB are needed" % (place.free_kb(), need_kb))
     if not eventually(lambda: os.getloadavg()[0] <= request["max_load"], LOAD_S):
         told = "the load is %.1f, at most %g is allowed" % (os.getloadavg()[0], request["max_load"])
         raise FaultError(told)
-    try:
-        new = place.stage(request["commit"], request["files"], request["config"])
-        sha256 = verified(place.release(new), new)
-        if sha256 != request["sha256"]:
-            told = "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
-            raise FaultError(told)
-        run_program(place.release(new), 30, "check-config", "config.json")
-        return activate(place, new, last_good(place, new), request)
-    finally:
-        place.prune()
+    new = place.stage(request["commit"], request["files"], request["config"])
+    sha256 = verified(place.release(new), new)
+    if sha256 != request["sha256"]:
+        told = "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
+        raise FaultError(told)
+    run_program(place.release(new), 30, "check-config", "config.json")
+    return activate(place, new, request)
 
 
-def _rollback(place, request):
-    settle(place)
-    try:
-        current = place.current()
-        confirmed = place.listed("confirmed")[::-1]
-        target = current and older(place, current, confirmed, request["higher_limit"])
-        if not target:
-            raise FaultError("there is no confirmed release to go back to")
-        return activate(place, target, last_good(place, target), request)
-    finally:
-        place.prune()
+def rollback(place, request):
+    """Put the last confirmed release before this one in place, without raising a limit."""
+    current = place.current()
+    target = current and older(place, current, request["higher_limit"])
+    if not target:
+        raise FaultError("there is no confirmed release to go back to")
+    return activate(place, target, request)
 
 
-def _remove(place, request):
-    settle(place)
+def remove(place, request):
+    """Release the limit and leave the device as it was before the first deployment."""
     current = place.current()
     place.service.remove()
     if current and request["release_limit"]:
@@ -220,9 +195,8 @@ def _remove(place, request):
             run_program(place.release(current), request["release_s"], *arguments)
         except FaultError as fault:
             place.service.restart()
-            raise FaultError(
-                "nothing was removed, the limit could not be released: %s" % fault
-            ) from None
+            told = "nothing was removed, the limit could not be released: %s" % fault
+            raise FaultError(told) from None
     # The next removal completes this one: it has nothing to release, and finds our directory last.
     forget(place.of("current"))
     place.remove_boot_line()
@@ -231,9 +205,15 @@ def _remove(place, request):
     return {"changed": True, "state": "removed", "msg": "the limit is released, all is removed"}
 
 
-def activate(place, new, back, request):
+CHANGES = {f.__name__: f for f in (apply, rollback, remove)}
+VERBS = {"probe": probe, "discover": discover, **dict.fromkeys(CHANGES, change)}
+
+
+def activate(place, new, request):
     """Switch, restart, judge; confirm or go back. ``pending`` stands while it is undecided."""
     before = place.status() or {}
+    # What runs already is only repaired, and stays.
+    back = new if place.current() == new else older(place, new)
     if back:
         place.link("releases/" + back, "back")
     put(place.of("pending"), json.dumps({"to": new, "back": back}) + "\n")
@@ -286,29 +266,14 @@ def go_back(place, new, back):
     return "; back to %s%s" % (back, "" if back in place.listed("confirmed") else " (new limit)")
 
 
-def last_good(place, new):
-    """The release to go back to if ``new`` fails; ``None`` if there is none.
+def older(place, new, higher_limit=False):
+    """The release to go back to from ``new``: what runs, else the newest confirmed that is whole.
 
-    That is the code running now, else the newest confirmed. What runs already is only repaired,
-    and stays.
+    Never with a higher limit than ``new`` has: where that is tighter, the old code gets it in a
+    release of its own, made and checked before anything is switched.
     """
-    current = place.current()
-    if current == new:
-        return new
-    return older(place, new, [current] + place.listed("confirmed")[::-1])
-
-
-def older(place, new, candidates, higher_limit=False):
-    """The first whole one of the candidates, never with a higher limit than ``new`` has.
-
-    Where ``new`` has a tighter limit, the old code gets it in a release of its own, made and
-    checked before anything is switched.
-    """
-    for old in candidates:
-        try:
-            if old in (None, new) or not verified(place.release(old), old):
-                continue
-        except FaultError:
+    for old in [place.current()] + place.listed("confirmed")[::-1]:
+        if old in (None, new) or examined(place, old)[1]:
             continue
         directory = place.release(old)
         configs = [json.loads(read(place.release(i, "config.json"))) for i in (old, new)]
@@ -403,7 +368,12 @@ def in_worker(place, request, work, seconds):
     signal.alarm(seconds + WORK_S)
     child = os.fork()
     if not child:
-        _detach()
+        # Without a terminal and without the link's descriptors.
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.nice(10)
         _work(place, request, work, seconds, verdict)
         os._exit(0)
     ended = False
@@ -415,15 +385,6 @@ def in_worker(place, request, work, seconds):
         if ended and place.holder() != request["id"]:
             raise FaultError("the worker was killed: the device goes back when its service starts")
         time.sleep(0.1)
-
-
-def _detach():
-    """Become a process without a terminal and without the link's descriptors."""
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.nice(10)
 
 
 def _work(place, request, work, seconds, verdict):
@@ -443,10 +404,8 @@ def _work(place, request, work, seconds, verdict):
     signal.alarm(READ_S)  # who hangs here would hold the lock for ever
     directory = os.path.dirname(verdict)
     os.makedirs(directory, exist_ok=True)
-    told = sorted(
-        (os.path.join(directory, name) for name in os.listdir(directory)), key=os.path.getmtime
-    )
-    forget(*told[: 1 - KEPT])
+    told = [os.path.join(directory, name) for name in os.listdir(directory)]
+    forget(*sorted(told, key=os.path.getmtime)[: 1 - KEPT])
     put(verdict, json.dumps(reply))
 
 
@@ -512,20 +471,13 @@ class Place:
         told = {}
         try:
             for path, rows in HISTORY.items():
-                text = read(self.at(path))
-                kept = json.loads(text) if 0 < len(text) <= LONGEST_HISTORY else {rows: []}
-                told.update(kept, **{rows: [differences(each) for each in zip(*kept[rows])]})
+                kept = json.loads(read(self.at(path)) or "{}")
+                columns = [differences(each) for each in zip(*kept.get(rows, []))]
+                told.update(kept, **{rows: columns})
                 told[rows + "_fields"] = told.pop("fields", [])
         except (AttributeError, KeyError, TypeError, ValueError):
             told["unreadable"] = True
         return dict(told, monotonic_s=time.monotonic(), clock_s=time.time())
-
-    def since(self):
-        """When what runs became current, by this device's clock; or ``None``."""
-        try:
-            return os.lstat(self.of("current")).st_mtime
-        except OSError:
-            return None
 
     def free_kb(self):
         """What is free for us on /data."""
@@ -536,7 +488,7 @@ class Place:
         """What lies in our directory and is not ours."""
         if not os.path.isdir(self.base):
             return []
-        return sorted(set(os.listdir(self.base)) - OURS - OF_AGENT)
+        return sorted(set(os.listdir(self.base)) - OURS)
 
     def link(self, target, name):
         """Point a symbolic link elsewhere, durably and in one step."""
@@ -553,28 +505,18 @@ class Place:
             sync(self.base)
             sync(self.at("data"))
         self._lock = os.open(self.of("lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        if not eventually(self._locked, LOOK_S):
+        if not eventually(lambda: locked(self._lock, fcntl.LOCK_EX), LOOK_S):
             return read(self.of("lock"))
         os.pwrite(self._lock, request.encode(), 0)
         return None
-
-    def _locked(self):
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def holder(self):
         """The request for which the lock is held, or ``None``."""
         try:
             with open(self.of("lock")) as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return read(self.of("lock"))
+                return None if locked(file, fcntl.LOCK_SH) else file.read()
         except FileNotFoundError:
-            pass
-        return None
+            return None
 
     def stage(self, commit, files, config):
         """Write a release beside the others, durably; return its id."""
@@ -748,21 +690,27 @@ def files_in(directory):
     return sorted(set(found) - BESIDE_MANIFEST)
 
 
+def examined(place, ident):
+    """The sha256 of a release's MANIFEST and nothing, or nothing and what has drifted."""
+    try:
+        return verified(place.release(ident), ident), ""
+    except FaultError as fault:
+        return "", str(fault)
+
+
 def verified(directory, ident):
     """The sha256 of a release's MANIFEST, when every file is as it says and nothing is beside."""
     files = {path: read_bytes(os.path.join(directory, path)) for path in files_in(directory)}
     listing = read(os.path.join(directory, "MANIFEST"))
-    if manifest(files) != listing:
-        lines = [line for line in listing.splitlines() if line[64:66] == "  "]
-        wanted = {line[66:]: line[:64] for line in lines}
-        for path in sorted({*files, *wanted}):
-            if path not in files or digest(files[path]) != wanted.get(path):
-                word = "missing" if path not in files else "changed"
-                raise FaultError("%s is %s" % (path, word if path in wanted else "foreign"))
-        raise FaultError("MANIFEST is changed")
-    for path in files:
+    wanted = {line[66:]: line[:64] for line in listing.splitlines() if line[64:66] == "  "}
+    for path in sorted({*files, *wanted}):
+        if path not in files or digest(files[path]) != wanted.get(path):
+            word = "missing" if path not in files else "changed"
+            raise FaultError("%s is %s" % (path, word if path in wanted else "foreign"))
         if stat.S_IMODE(os.stat(os.path.join(directory, path)).st_mode) != mode_of(path):
             raise FaultError("%s has another mode" % path)
+    if manifest(files) != listing:
+        raise FaultError("MANIFEST is changed")
     config = read_bytes(os.path.join(directory, "config.json"))
     if digest(config)[:12] != ident.rpartition("-")[2]:
         raise FaultError("config.json is changed")
@@ -852,6 +800,15 @@ def sync(directory):
     os.close(descriptor)
 
 
+def locked(file, how):
+    """Take a lock, if nobody holds one against it; whether that was so."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def exchange(one, other):
     """Swap two directories in one step (renameat2 with RENAME_EXCHANGE)."""
     here = -100
@@ -862,17 +819,10 @@ def exchange(one, other):
 def run(*command, cwd=None, timeout=30):
     """The exit code of a program and what it printed; 127 where it does not exist."""
     try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        done = subprocess.run(command, cwd=cwd, timeout=timeout, capture_output=True)
     except FileNotFoundError as error:
         return 127, str(error)
-    return done.returncode, done.stdout.decode("utf-8", "replace")
+    return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
 def eventually(holds, seconds=RESTART_S):
@@ -886,4 +836,4 @@ def eventually(holds, seconds=RESTART_S):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,19 +7,20 @@ Each takes names of hosts and ``hostvars``. What a host replied to the probe sta
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
-ROLE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from controller import pin, site_config  # noqa: E402 - a plugin finds its role by path only
+
 UNCONFIRMED = ("rolled back", "failed", "pending")  # where it was tried
-PIN = ("repository", "commit", "sha256", "allowed_signers")
+PIN = ("repository", "commit", "sha256", "allowed_signers", "unpinned")
 STATUS = ("enforceable", "method", "binding", "cap_w", "measured_w", "limits", "version")
-BOOT_AS_WANTED = ("ours", "disabled")
 DISABLED = "rc.local.disabled: a user or Victron's support disabled it; no agent after a reboot"
 SETTLED_S = 20  # a status of another process is no drift while the agent just starts
 
@@ -29,59 +30,40 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Name the filters."""
-        public = (preflight, unpinned, releases, plan, failed, report, status, check, table)
+        public = (preflight, failed, report, status, check, table)
         return {f"export_limiter_{function.__name__}": function for function in public}
 
 
-def preflight(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
-    """Every fault that forbids touching any device: of the inventory, the release, a device."""
+def preflight(
+    hosts: Iterable[str], hostvars: Mapping[str, Any], verb: str = "apply"
+) -> dict[str, Any]:
+    """What is to be known before anything is sent for a verb; only ``apply`` judges the devices.
+
+    ``faults`` forbid touching any device. ``releases`` are packed, by commit, ``unpinned`` is the
+    sha256 of an edited tree that somebody must name. The plan is the ``order`` and its ``waves``.
+    """
     probes = _probes(hosts, hostvars)
-    faults = [f"{host}: {fault}" for host, probe in probes.items() for fault in _own_faults(probe)]
-    faults += _shared_portal_ids(probes) + _too_many_offline(probes)
-    if faults:
-        return faults
-    pin, site_config = load("pin"), load("site_config")
-    for group in _by_pin(probes).values():
-        try:
-            release = _built(probes[group[0]]["site"]["settings"])
-        except pin.PinError as error:
-            faults.append(f"{', '.join(group)}: {error}")
-            continue
-        with tempfile.TemporaryDirectory() as directory:
-            pin.write_tree(release, Path(directory))
-            configs = {host: probes[host]["site"]["config"] for host in group}
-            faults += site_config.check(Path(directory), configs)
-        faults += [fault for host in group for fault in _older(host, probes[host], release)]
-    return faults
-
-
-def unpinned(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> str:
-    """The sha256 of the edited tree that some of these hosts are to have, or nothing."""
-    settings = [probe["site"]["settings"] for probe in _probes(hosts, hostvars).values()]
-    return next((each["sha256"] for each in settings if each.get("unpinned")), "")
-
-
-def releases(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, str]:
-    """The verified releases that these hosts are pinned to, packed, by commit."""
-    pin, found = load("pin"), {}
-    probes = _probes(hosts, hostvars)
-    for group in _by_pin(probes).values():
-        try:
-            release = _built(probes[group[0]]["site"]["settings"])
-        except pin.PinError as error:
-            raise AnsibleFilterError(f"{', '.join(group)}: {error}") from None
-        found[release.commit] = pin.pack(release)
-    return found
-
-
-def plan(hosts: Iterable[str], hostvars: Mapping[str, Any], verb: str = "apply") -> dict[str, Any]:
-    """Who is to be changed, in which order and in waves of which size."""
-    probes = _probes(hosts, hostvars)
-    reached = {host: probe for host, probe in probes.items() if not _not_reached(probe)}
+    faults = _faults(probes) if verb == "apply" else []
+    releases = {}
+    if verb != "rollback" and not faults:
+        releases, faults = _built(probes)
     if verb == "apply":
-        todo = [host for host, probe in reached.items() if drifts(probe)]
-    else:
-        todo = [host for host, probe in reached.items() if probe["installed"]]
+        for commit, release in releases.items():
+            mine = {h: p for h, p in probes.items() if p["site"]["settings"]["commit"] == commit}
+            faults += _refused(mine, release)
+    edited = [sha256 for sha256, unpinned in _grouped(probes, "sha256", "unpinned") if unpinned]
+    return {
+        "faults": faults,
+        "releases": {commit: pin.pack(release) for commit, release in releases.items()},
+        "unpinned": edited[0] if edited and verb == "apply" else "",
+        **_plan({} if faults else probes, verb),
+    }
+
+
+def _plan(probes: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    """Who is to be changed, in which order and in waves of which size."""
+    reached = {host: probe for host, probe in probes.items() if not _not_reached(probe)}
+    todo = [h for h, p in reached.items() if (drifts(p) if verb == "apply" else p["installed"])]
     settings = next(iter(probes.values()))["site"]["settings"] if probes else {}
     canaries = [host for host in todo if host in settings.get("canaries", [])]
     order = canaries + [host for host in todo if host not in canaries]
@@ -146,10 +128,8 @@ def check(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
         state = "not reached" if told else "drift" if found else "as wanted"
         reason = told or "; ".join(found + notes(probe))
         rows.append({"host": host, "state": state, "reason": reason})
-    counts = {
-        state: sum(row["state"] == state for row in rows)
-        for state in ("as wanted", "drift", "not reached")
-    }
+    states = [row["state"] for row in rows]
+    counts = {state: states.count(state) for state in ("as wanted", "drift", "not reached")}
     return {"counts": counts, "devices": rows}
 
 
@@ -176,7 +156,7 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
         f"code: its sha256 is {probe['sha256']}": forged,
         "release: never confirmed": probe["last_confirmed"] != probe["current"],
         "release: its activation was left undecided": probe["undecided"] and not probe["busy"],
-        f"boot line: {probe['boot']}": probe["boot"] not in BOOT_AS_WANTED,
+        f"boot line: {probe['boot']}": probe["boot"] not in ("ours", "disabled"),
         "service: down": probe["pid"] is None,
         "service: no status of the process that runs": stranger,
         f"foreign files: {', '.join(probe['foreign'])}": probe["foreign"],
@@ -211,14 +191,18 @@ def _not_reached(probe: Mapping[str, Any]) -> str:
 def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
     """The verdict of a device that was tried; without a link it decides by itself."""
     reply = hostvars[host].get("__export_limiter_apply")
-    if reply is None or reply.get("skipped"):
-        return None
-    if reply.get("state"):
+    if reply is None or reply.get("state"):
         return reply
     told = str(reply.get("msg", "")).splitlines() or ["nothing was said"]
     if reply.get("unreachable") or reply.get("timedout"):
         return {"state": "pending", "msg": f"undecided, the device decides by itself: {told[0]}"}
     return {"state": "failed", "msg": told[0]}
+
+
+def _faults(probes: Mapping[str, Any]) -> list[str]:
+    """Every fault of the inventory and of a device."""
+    faults = [f"{host}: {fault}" for host, probe in probes.items() for fault in _own_faults(probe)]
+    return faults + _shared_portal_ids(probes) + _too_many_offline(probes)
 
 
 def _own_faults(probe: Mapping[str, Any]) -> list[str]:
@@ -239,61 +223,63 @@ def _own_faults(probe: Mapping[str, Any]) -> list[str]:
 
 
 def _shared_portal_ids(probes: Mapping[str, Any]) -> list[str]:
-    by_id: dict[str, list[str]] = {}
-    for host, probe in probes.items():
-        by_id.setdefault(probe["site"]["settings"].get("portal_id", ""), []).append(host)
+    told = "is given to each of them, allowed: one site each"
     return [
-        f"{', '.join(hosts)}: export_limiter_portal_id: {shared} is given to each of them,"
-        " allowed: one site each"
-        for shared, hosts in by_id.items()
+        f"{', '.join(hosts)}: export_limiter_portal_id: {shared} {told}"
+        for (shared,), hosts in _grouped(probes, "portal_id").items()
         if shared and len(hosts) > 1
     ]
 
 
+def _grouped(probes: Mapping[str, Any], *names: str) -> dict[tuple[Any, ...], list[str]]:
+    """The hosts by what these settings are."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for host, probe in probes.items():
+        settings = probe["site"]["settings"]
+        groups.setdefault(tuple(settings.get(name, "") for name in names), []).append(host)
+    return groups
+
+
 def _too_many_offline(probes: Mapping[str, Any]) -> list[str]:
     offline = [host for host, probe in probes.items() if probe.get("unreachable")]
-    allowed = min(
-        (p["site"]["settings"].get("max_offline", math.inf) for p in probes.values()),
-        default=math.inf,
-    )
-    if len(offline) <= allowed:
+    allowed = [probe["site"]["settings"].get("max_offline", math.inf) for probe in probes.values()]
+    if len(offline) <= min(allowed, default=math.inf):
         return []
-    told = f"export_limiter_max_offline: {len(offline)} are offline, allowed: {allowed}"
-    return [f"{', '.join(offline)}: {told}"]
+    told = f"{len(offline)} are offline, allowed: {min(allowed)}"
+    return [f"{', '.join(offline)}: export_limiter_max_offline: {told}"]
 
 
-def _older(host: str, probe: Mapping[str, Any], release: Any) -> list[str]:
-    """A fault where the device already has a later version, unless that is asked for."""
-    here, there = release.files.get("VERSION", "").strip(), probe.get("version") or ""
-    if probe["site"]["settings"]["allow_older"] or _number(here) >= _number(there):
-        return []
-    told = f"commit {release.commit} is version {here}, the device has {there}"
-    return [f"{host}: {told}; allowed: the same or later, or export_limiter_allow_older"]
+def _built(probes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The releases by commit, verified, and the faults of their pins; a fleet may have several."""
+    releases, faults = {}, []
+    for (repository, commit, sha256, signers, edited), hosts in _grouped(probes, *PIN).items():
+        try:
+            release = pin.worktree(repository) if edited else pin.build(repository, commit, signers)
+            pin.verify(release, sha256)
+            releases[commit] = release
+        except pin.PinError as error:
+            faults.append(f"{', '.join(hosts)}: {error}")
+    return releases, faults
+
+
+def _refused(probes: Mapping[str, Any], release: Any) -> list[str]:
+    """What speaks against a release: configurations that its agent refuses, a later version."""
+    with tempfile.TemporaryDirectory() as directory:
+        pin.write_tree(release, Path(directory))
+        configs = {host: probe["site"]["config"] for host, probe in probes.items()}
+        faults = site_config.check(Path(directory), configs)
+    here = release.files.get("VERSION", "").strip()
+    for host, probe in probes.items():
+        there = probe.get("version") or ""
+        if _number(here) < _number(there) and not probe["site"]["settings"]["allow_older"]:
+            told = f"commit {release.commit} is version {here}, the device has {there}"
+            allowed = "the same or later, or export_limiter_allow_older"
+            faults.append(f"{host}: {told}; allowed: {allowed}")
+    return faults
 
 
 def _number(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
-
-
-def _by_pin(probes: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
-    """Hosts by where their release comes from: a part of a fleet may stay on another commit."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for host, probe in probes.items():
-        settings = probe["site"]["settings"]
-        groups.setdefault(tuple(settings.get(key, "") for key in PIN), []).append(host)
-    return groups
-
-
-def _built(settings: Mapping[str, Any]) -> Any:
-    """The release that a site is pinned to, verified; raises PinError."""
-    pin = load("pin")
-    if settings.get("unpinned"):
-        release = pin.worktree(settings["repository"])
-    else:
-        signers = settings["allowed_signers"] or None
-        release = pin.build(settings["repository"], settings.get("commit", ""), signers)
-    pin.verify(release, settings.get("sha256", ""))
-    return release
 
 
 def _cell(value: Any) -> str:
@@ -302,16 +288,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.0f}" if isinstance(value, float) else str(value)
-
-
-MODULES: dict[str, Any] = {}
-
-
-def load(name: str) -> Any:
-    """A module of the role's controller/ directory, once: a plugin can't import by name."""
-    if name not in MODULES:
-        file = ROLE / "controller" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"export_limiter_{name}", file)
-        MODULES[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(MODULES[name])
-    return MODULES[name]

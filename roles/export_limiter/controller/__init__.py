@@ -1,0 +1,1 @@
+"""Programs of the controller: plugins import what they need of it, the rest is loaded by path."""
