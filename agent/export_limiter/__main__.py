@@ -20,9 +20,8 @@ RUNTIME_DIR = "/run/venus-export-limiter"
 STATE_DIR = "/data/venus-export-limiter"
 SETTLE_S = 0.3  # for the services on the bus to be known before the first tick
 DISCOVER_S = 3.0
-RELEASE_S = 300.0
-NOTICE_S = 5.0
 CATCH_UP_S = 60.0
+LEAVE_S = 0.1
 HANG_S = 15  # a tick that does not come for so long ends the process; supervision restarts it
 
 log = logging.getLogger("export_limiter")
@@ -64,9 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     verb("discover", _discover, "Show the inverters and what each method could do; no writes.")
     check = verb("check-config", _check_config, "Check configuration files; needs no D-Bus.")
     check.add_argument("files", nargs="+", metavar="FILE")
-    verb("release", _release, "Walk the cap up and put back what was found.").add_argument(
-        "--config", required=True
-    )
+    release = verb("release", _release, "Walk the cap up and put back what was found.")
+    release.add_argument("--config", required=True)
+    release.add_argument("--within", type=float, default=300.0, metavar="SECONDS")
     return parser
 
 
@@ -113,16 +112,14 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from export_limiter import victron
+    from export_limiter.audience import Audience
     from export_limiter.bus import Bus, connect
     from export_limiter.loop import Loop
-    from export_limiter.notice import Notices
     from export_limiter.published import NameTakenError, Published
     from export_limiter.quiet import Quiet
     from export_limiter.recording import Recording
     from export_limiter.release import Release
     from export_limiter.service import Service
-    from export_limiter.status import Telling
 
     config = _read_config(options.config)
     status_file = StatusFile(options.runtime_dir)
@@ -142,31 +139,24 @@ def _run(options: argparse.Namespace) -> int:
         loop.every(CATCH_UP_S, quiet.catch_up)
     log.info("version %s, %s", identity.version, summary(config))
     recording = Recording(config, options.runtime_dir, options.state_dir, time.monotonic())
-    notices = Notices()
-    telling = Telling()
-
-    def publish(status: Any) -> None:
-        now = time.monotonic()
-        if telling.due(status, now):
-            published.show(status)
-            status_file.write(status)
-        recording.note(status, now, time.time())
-        notice = notices.due(status, now)
-        if notice:
-            where = (victron.PLATFORM, victron.NOTIFICATION_INJECT)
-            bus.write(*where, notice.injected, NOTICE_S, _notified)
-
+    audience = Audience(published, status_file, recording)
     found = FoundValues(options.state_dir)
-    service = Service(
-        config, identity, found, publish, time.monotonic, time.time, status_file.earlier
-    )
+    clocks = time.monotonic, time.time
+    service = Service(config, identity, found, audience.tell, *clocks, status_file.earlier)
     bus = Bus(connection, service, loop.guard)
     service.attach(bus)
+    audience.attach(bus)
     bus.start()
 
     def stop() -> None:
         service.stop()
         quiet.catch_up(at_once=True)
+        leave()
+
+    def leave() -> None:
+        if service.writer.busy:  # our next run must know the cap that is in force
+            loop.after(LEAVE_S, leave)
+            return
         if config.on_stop == "keep" or config.dry_run:
             loop.end(0)
             return
@@ -181,11 +171,6 @@ def _run(options: argparse.Namespace) -> int:
     tick_s = config.control_interval_s
     loop.after(SETTLE_S, lambda: loop.every(tick_s, service.tick, hang_s=HANG_S))
     return loop.run()
-
-
-def _notified(error: Optional[str]) -> None:
-    if error:
-        log.debug("notification not shown: %s", error)
 
 
 def _discover(options: argparse.Namespace) -> int:
@@ -237,7 +222,8 @@ def _release(options: argparse.Namespace) -> int:
     release = Release(config, site, bus, FoundValues(options.state_dir), earlier, finished)
     bus.start()
     loop.after(DISCOVER_S, lambda: loop.every(config.control_interval_s, release.tick))
-    loop.after(RELEASE_S, lambda: finished("not released within %.0f s" % RELEASE_S))
+    too_long = "not released within %.0f s" % options.within
+    loop.after(options.within, lambda: release.give_up(too_long))
     return loop.run()
 
 

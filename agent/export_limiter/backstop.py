@@ -14,6 +14,7 @@ from export_limiter.config import Config
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
+from export_limiter.methods import ControlPoint
 from export_limiter.writes import Writer
 
 log = logging.getLogger(__name__)
@@ -21,19 +22,25 @@ log = logging.getLogger(__name__)
 RETRY_S = 600.0  # for one that is refused, or left to a lower limit of the user's
 SETTLE_S = 10.0  # localsettings saves a change 2 s later: a power cut before takes it back
 TELLING_W = 3.0
+TAKEN = (
+    "the stored limit was changed by a user: after a reboot nothing limits until the agent is up"
+)
 
 
 class Backstop:
     """Arms the setting with the output limit; without one it puts back what was found there."""
 
     def __init__(self, config: Config, site: Site, found: FoundValues, writer: Writer) -> None:
-        self._limit_w = config.max_multiplus_output_w if config.stored_backstop else None
+        share = config.phase_count if config.per_phase == "strict" else 1
+        limit_w = config.max_multiplus_output_w if config.stored_backstop else None
+        self._limit_w = None if limit_w is None else limit_w / share
         self._dry_run = config.dry_run
         self._site = site
         self._found = found
         self._writer = writer
         self._due_at = self._settled_at = -math.inf
         self._armed_here = False
+        self.warning: Optional[str] = None
 
     def again(self) -> None:
         """The setting has served as the control point meanwhile."""
@@ -50,7 +57,7 @@ class Backstop:
     def telling_w(self, cap_w: float, effect: Effect) -> float:
         """A cap that tells whether the override acts: just below what the setting limits to."""
         standing_w = self.standing_w()
-        if standing_w is None or effect.confirmed:
+        if standing_w is None or effect.proven or effect.shown:
             return cap_w
         return max(1.0, min(cap_w, standing_w - TELLING_W))
 
@@ -71,20 +78,30 @@ class Backstop:
         found_w = methods.limit_of(self._found.found(str(point))) if ours else present_w
         wanted_w = self._wanted_w(found_w)
         higher = present_w is not None and not 0 <= wanted_w <= present_w
-        if higher and not effect.proven:
+        # Nor with the last write of the day: that is kept for a decrease.
+        if higher and (not effect.proven or self._writer.writes_left(now) <= 1):
             return
         self._due_at = now + RETRY_S
         held = self._armed_here or self._found.held(str(point)) == wanted_w
         if not ours and held:  # a user took it away: also for the next run
             self._found.has_held(str(point))
             self._due_at = math.inf
+            self.warning = TAKEN if present_w is None or present_w > wanted_w else None
         elif not ours and self._limit_w is None:
             self._due_at = math.inf
         elif present_w != methods.limit_of(wanted_w) and self._writer.writes_left(now) > 0:
-            self._settled_at = now + SETTLE_S
-            self._writer.write(point, wanted_w, self._armed)
+            self._arm(point, present_w, wanted_w, now)
         elif ours and now >= self._settled_at:
             self._found.has_held(str(point))
+
+    def _arm(
+        self, point: ControlPoint, present_w: Optional[float], wanted_w: float, now: float
+    ) -> None:
+        # First where what was found is safe: else nobody could put it back after a restart.
+        self._found.will_write(str(point), present_w, wanted_w, stored=True)
+        if not self._found.warning:
+            self._settled_at = now + SETTLE_S
+            self._writer.write(point, wanted_w, self._armed)
 
     def _beside_override(self) -> bool:
         return self._writer.point is not None and self._writer.point.method == "ess_override"

@@ -22,7 +22,7 @@ class Effect:
     """Follows one control point from the first write on."""
 
     def __init__(self) -> None:
-        self.confirmed = self.proven = False
+        self.confirmed = self.proven = self.shown = False
         self._caps = Recent()
         self._outputs = Recent()
         self._unconfirmed = Hold()
@@ -60,14 +60,15 @@ class Effect:
         """True once the device has not shown the cap, or a lower one, for :data:`CONFIRM_S`.
 
         A cap on its way down is ahead of what the device shows: the highest of that time counts.
-        ``proven`` is more than confirmed: what is applied is no other's lower limit, but our cap.
+        ``proven`` is more than ``confirmed``: what is applied is no other's lower limit, but our
+        cap. ``shown`` is of this moment.
         """
         self._caps.add(now, cap_w)
         highest_w = self._caps.highest(now, CONFIRM_S) or cap_w
         shown = applied_w is not None and applied_w <= highest_w + CONFIRM_W
         if applied_w is not None and elsewhere_w is not None and not self.proven:
             shown = shown and abs(applied_w - elsewhere_w) > CONFIRM_W
-        self.confirmed = self.confirmed or shown
+        self.shown, self.confirmed = shown, self.confirmed or shown
         if shown and applied_w is not None:
             caps_w = self._caps.aged(now, 0.0, CONFIRM_S)
             self.proven = self.proven or any(abs(applied_w - w) <= CONFIRM_W for w in caps_w)

@@ -46,13 +46,19 @@ class Release:
         if earlier.get("control_point") and earlier.get("cap_w") is not None:
             self._last_w[earlier["control_point"]] = earlier["cap_w"]
         self._waited_s = 0.0
-        self._busy = False
+        self._busy = self._lent = False
 
     def tick(self) -> None:
         """One step, once per control interval."""
         if not self._busy:
             self._busy = True
             self._bus.read(self._measuring.polled_paths(per_phase=False), TIMEOUT_S, self._polled)
+
+    def give_up(self, reason: str) -> None:
+        """End here; what is ours by now is noted, so that another release can go on from it."""
+        for text in self._last_w.keys() & self._found.points().keys():
+            self._found.has_written(text, stored=True)
+        self._finished(reason)
 
     def _polled(self, readings: Readings) -> None:
         noted = [_point(text) for text in self._found.points()]
@@ -87,10 +93,13 @@ class Release:
 
     def _restore_setting(self, setting: ControlPoint, override: Optional[ControlPoint]) -> None:
         standing_w = methods.standing_w(self._site, setting)
-        if override is not None and methods.standing_w(self._site, override) is None:
-            # Nothing in RAM yet: let the override carry the cap before the setting goes.
+        bare = override is not None and methods.standing_w(self._site, override) is None
+        if override is not None and bare and not self._lent:
+            # Nothing in RAM yet: let the override carry the cap before the setting goes. Once:
+            # where it is refused, or does not stay, the setting goes without it.
             assert standing_w is not None
-            self._write(override, standing_w)
+            self._lent = True
+            self._write(override, standing_w, lend=True)
         else:
             self._put_back(setting)
 
@@ -120,11 +129,15 @@ class Release:
         log.info("%s: back to %s", point, "no limit" if found_w is None else "%.0f W" % found_w)
         self._write(point, victron.NO_LIMIT_W if found_w is None else found_w, forget=True)
 
-    def _write(self, point: ControlPoint, value: float, forget: bool = False) -> None:
+    def _write(
+        self, point: ControlPoint, value: float, forget: bool = False, lend: bool = False
+    ) -> None:
         remaining: List[str] = list(point.paths)
 
         def next_path(error: Optional[str] = None) -> None:
-            if error is not None:
+            if error is not None and lend:
+                self._busy = False
+            elif error is not None:
                 self._finished("%s refused %.0f W: %s" % (point, value, error))
             elif remaining:
                 part = value if value < 0 else value / len(point.paths)
@@ -136,6 +149,7 @@ class Release:
                     self._found.forget(str(point))
                 self._busy = False
 
+        self._found.will_write(str(point), methods.standing_w(self._site, point), value, False)
         next_path()
 
 

@@ -11,7 +11,6 @@ from typing import Any, Callable, Dict, Mapping, Optional
 from export_limiter import status
 from export_limiter.backstop import Backstop
 from export_limiter.config import Config, floor_w
-from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.judgement import (
@@ -27,7 +26,8 @@ from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import Methods, Verdict
 from export_limiter.status import Identity
-from export_limiter.writes import REFUSALS, Writer
+from export_limiter.trust import Trust
+from export_limiter.writes import Writer
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,6 @@ class Service:
         self._measuring = Measuring(self.site, config.max_grid_export_w is not None)
         self._methods = Methods(config.methods, floor_w(config))
         self._limiter = Limiter(config)
-        self._effect = Effect()
         self._measurement = Measurement(None, None)
         self._verdict: Optional[Verdict] = None
         self._polling = self._stopped = False
@@ -78,6 +77,7 @@ class Service:
         stored_at = self._earlier.get("stored_writes_at", ())
         self.writer = Writer(self._config, bus, self.site, self._found, self._clock, stored_at)
         self._backstop = Backstop(self._config, self.site, self._found, self.writer)
+        self._trust = Trust(self._methods, self.writer, self._backstop)
 
     # Told by the bus
 
@@ -127,29 +127,29 @@ class Service:
         now = self._clock()
         binding_w = self._limiter.cap_w if self._judgement.binding else None
         self._measurement = self._measuring.measure(readings, binding_w, now)
-        self._verdict = verdict = self._methods.choose(self.site, now, self._verdict)
-        self._turn_to(verdict)
-        self._notice_other_writers(verdict, now)
+        before = self._verdict
+        self._verdict = verdict = self._methods.choose(self.site, now, before)
+        self._turn_to(verdict, resumed=before is not None and not before.usable)
+        self._trust.notice_other_writers(verdict, now)
 
-        acting = verdict.enforceable and self._effect.confirmed and not self._config.dry_run
+        acting = verdict.enforceable and self._trust.effect.confirmed and not self._config.dry_run
         actuator = self.writer.actuator(acting, now)
         decision = self._limiter.decide(self._measurement, now, actuator)
         if verdict.usable:
             decision = self._put(decision, now)
-        if not verdict.enforceable or self._measurement.controlled_w is None:
-            self._effect.pause()
-        elif not self._config.dry_run:
-            self._watch_effect(verdict, now)
-        confirmed, dry_run = self._effect.confirmed, self._config.dry_run
-        held_lower = "" if self.writer.busy else held_lower_by(self.site, self._effect, now)
+        if not self._config.dry_run:
+            self._trust.watch(verdict, self._limiter.cap_w, self._measurement, now)
+        confirmed, dry_run = self._trust.effect.confirmed, self._config.dry_run
+        held_lower = "" if self.writer.busy else held_lower_by(self.site, self._trust.effect, now)
         waited_s = now - self._started_at
         self._tell(
             judge(decision, verdict, self._limiter.cap_w, confirmed, held_lower, waited_s, dry_run)
         )
 
-    def _turn_to(self, verdict: Verdict) -> None:
-        """Start over at another control point, from our own cap if one stands there."""
-        if verdict.point in (None, self.writer.point) or not verdict.usable:
+    def _turn_to(self, verdict: Verdict, resumed: bool) -> None:
+        """Start over at a control point, from our own cap if one stands there."""
+        same = verdict.point == self.writer.point and not resumed
+        if verdict.point is None or same or not verdict.usable:
             return
         log.info("limiting by %s at %s", verdict.method, verdict.point)
         if self.writer.point is not None and self.writer.point.stored:
@@ -159,15 +159,7 @@ class Service:
         earlier_w = self._earlier.get("cap_w") if same else None
         self._earlier = {} if same else self._earlier
         self._limiter.adopt(self.writer.use(verdict.point, earlier_w))
-        self._effect = Effect()
-
-    def _notice_other_writers(self, verdict: Verdict, now: float) -> None:
-        if not verdict.enforceable or not self.writer.changed_under_us():
-            return
-        self.writer.renew()
-        if self._effect.changed_by_another(now):
-            reason = "another program keeps changing %s" % str(self.writer.point)
-            self._give_up(verdict.method, reason, now, until_restart=True)
+        self._trust.start_over()
 
     def _put(self, decision: Decision, now: float) -> Decision:
         """Have the cap in force, as far as others leave it to us; what comes of it."""
@@ -176,14 +168,15 @@ class Service:
             return decision
         cap_w, others_alone = self.writer.beside_user_w(decision.cap_w)
         if others_alone:
-            self._limiter.adopt(cap_w)
+            if not point.stored:  # from there a stored one would take minutes to rise again
+                self._limiter.adopt(cap_w)
             if decision.state == FAILSAFE:
                 return decision
             state = LIMITING if decision.binding else MONITORING
             reason = "somebody else's lower limit of %.0f W stands at %s" % (cap_w, point)
             return decision._replace(state=state, reason=reason)
-        self.writer.put(self._backstop.telling_w(cap_w, self._effect), now, self._wrote)
-        self._backstop.arm(self._limiter.cap_w, self._effect, now)
+        self.writer.put(self._backstop.telling_w(cap_w, self._trust.effect), now, self._wrote)
+        self._backstop.arm(self._limiter.cap_w, self._trust.effect, now)
         spent = point.stored and not self.writer.busy and not self.writer.writes_left(now)
         if spent and (self._limiter.cap_w is None or cap_w < self._limiter.cap_w):
             reason = "all %d stored writes of a day are used" % self._config.stored_writes_per_day
@@ -193,27 +186,10 @@ class Service:
     def _wrote(self, cap_w: float) -> None:
         changed = cap_w != self._limiter.cap_w
         self._limiter.wrote(cap_w, self._clock())
-        if changed and not self._stopped and self._judgement.state != STARTING:
+        if changed and self._judgement.state != STARTING:
             log.debug("cap %.0f W", cap_w)
             # At once: by its status a killed agent knows its own cap again.
             self._tell(self._judgement._replace(cap_w=cap_w))
-
-    def _watch_effect(self, verdict: Verdict, now: float) -> None:
-        """A cap that is not taken over, or not obeyed, sends us to the next method."""
-        if self.writer.refusals >= REFUSALS:
-            self._give_up(verdict.method, self.writer.last_refusal, now)
-            return
-        cap_w, output_w = self._limiter.cap_w, self._measurement.controlled_w
-        if cap_w is None or output_w is None or "output" in self._measurement.frozen:
-            return
-        limits_w = self.writer.shown_w(), self._backstop.standing_w()
-        fault = self._effect.fault(cap_w, *limits_w, output_w, self._measurement.assisting, now)
-        if fault:
-            self._give_up(verdict.method, "%s %s" % (verdict.point, fault), now)
-
-    def _give_up(self, method: str, reason: str, now: float, until_restart: bool = False) -> None:
-        log.warning("giving up %s: %s", method, reason)
-        self._methods.fail(method, reason, now, until_restart)
 
     # The verdict on ourselves
 
@@ -226,7 +202,7 @@ class Service:
         if line:
             log.info("%s", line)
         counters = {"ticks": self._ticks, "failsafe_entries": self._limiter.failsafe_entries}
-        warned = self._limiter.hunting, self._found.warning
+        warned = self._limiter.hunting, (self._found.warning, self._backstop.warning)
         self._publish(
             status.build(
                 self._identity,

@@ -68,7 +68,7 @@ def build(
     counters: Dict[str, int],
     given_up: Sequence[Tuple[str, str]],
     hunting: bool,
-    unwritten: Optional[str],
+    notes: Sequence[Optional[str]],
     wall_clock_s: float,
     now: float,
     state_since: float,
@@ -104,7 +104,7 @@ def build(
         "phases": _phases(site, measurement),
         "inverters": [inverter._asdict() for inverter in site.describe()],
         "others": others(site),
-        "warnings": warnings_of(config, site, point, hunting, unwritten),
+        "warnings": warnings_of(config, site, point, hunting, notes),
         "counters": {
             **counters,
             "writes": writer.counters.writes,
@@ -139,12 +139,11 @@ def warnings_of(
     site: Site,
     point: Optional[ControlPoint] = None,
     hunting: bool = False,
-    unwritten: Optional[str] = None,
+    notes: Sequence[Optional[str]] = (),
 ) -> List[str]:
-    """What an installer should look at, though the agent goes on; ``unwritten`` is a file."""
+    """What an installer should look at, though the agent goes on; ``notes`` are its own."""
     found = ["the cap was hunting: set meter_delay_s to the meter's delay"] if hunting else []
-    if unwritten:
-        found.append(unwritten)
+    found += [note for note in notes if note]
     if config.per_phase is True and point is not None and len(point.paths) == 1:
         found.append(
             "per_phase at a control point for the total: a load step may exceed a phase's share "

@@ -139,11 +139,17 @@ class Writer:
         return any(abs(present_w - w) <= len(self.point.paths) for w in ours_w)
 
     def changed_under_us(self) -> bool:
-        """Whether the cap that we put there was taken away, or raised; a lower one is respected."""
+        """Whether the cap that we put there was taken away, or raised; a lower one is respected.
+
+        Each change is told once: not while it is still to be put right.
+        """
         if self.point is None or self.busy or self._value_w is None or self._config.dry_run:
             return False
+        if self._stale:
+            return False
         present_w = self.present_w()
-        return present_w is None or present_w > self._value_w + len(self.point.paths)
+        raised = present_w is not None and present_w > self._value_w + len(self.point.paths)
+        return present_w is None or (raised and not self._is_ours(present_w))
 
     def renew(self) -> None:
         """Write at the next tick even though the cap is unchanged."""
@@ -170,10 +176,15 @@ class Writer:
         due = refresh or self._stale
         if self._value_w is not None and abs(cap_w - self._value_w) <= SAME_W and not due:
             return
+
+        def accepted(written_w: float) -> None:
+            if point == self.point:  # else an answer of the point before
+                done(written_w)
+
         if self._config.dry_run:
-            self._accepted(point, cap_w, now, done)
+            self._accepted(point, cap_w, now, accepted)
         elif not point.stored or self.writes_left(now) > 0:
-            self.write(point, cap_w, done)
+            self.write(point, cap_w, accepted)
 
     def write(self, point: ControlPoint, cap_w: float, done: Callable[[float], None]) -> None:
         """Write to any point, on record; ``cap_w`` may be Victron's "no limit"."""
@@ -223,5 +234,6 @@ class Writer:
         self.last_refusal, self.last_refused_at = text, self._clock()
         if point == self.point:
             silent = error in victron.NO_ANSWER
-            self._unanswered_w = cap_w if silent else self._unanswered_w
             self.refusals += SILENCE if silent else 1.0
+            if silent:
+                self._unanswered_w, self._stale = cap_w, True

@@ -15,7 +15,7 @@ MODULES = sorted(path.stem for path in AGENT.glob("*.py") if path.stem != "__ini
 BUSES = {"bus", "published"}
 DBUS = BUSES | {"values"}
 LOOP = {"loop"}
-EDGE = {*DBUS, *LOOP, "__main__", "files", "release", "service"}
+EDGE = {*DBUS, *LOOP, "__main__", "audience", "files", "release", "service"}
 PURE = [name for name in MODULES if name not in EDGE]
 
 # What a module of values and decisions must be handed, never take: time, files, network, chance.

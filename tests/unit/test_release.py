@@ -27,11 +27,13 @@ class Rig:
         self._limits = []
 
     def run(self, ticks=200):
-        release = Release(Config(), self.site, self.bus, self.found, self._last, self._finished)
+        self.release = Release(
+            Config(), self.site, self.bus, self.found, self._last, self._finished
+        )
         for _ in range(ticks):
             self._follow()
             if self.result == "not finished":
-                release.tick()
+                self.release.tick()
         return self
 
     def caps(self, path=OVERRIDE):
@@ -104,6 +106,22 @@ def test_without_an_override_the_setting_goes_through_it(tmp_path):
     assert rig.caps()[-1] == -1
 
 
+@pytest.mark.parametrize("fault", ["refused", "cleared"])
+def test_where_the_override_can_not_carry_the_cap_the_setting_goes_at_once(tmp_path, fault):
+    rig = Rig(tmp_path, limited(6000, override_w=None), 6000)
+    note(rig, SETTING, 9000.0, 5000.0, stored=True, service=SETTINGS)
+    if fault == "refused":
+        rig.bus.refuse = lambda path, value: "SetValue returned 2" if path == OVERRIDE else None
+    else:
+        rig.bus._apply = lambda: rig.bus.tell(HUB4, **{OVERRIDE: None})
+
+    rig.run()
+
+    assert rig.result is None
+    assert rig.caps(OVERRIDE) == [5000]
+    assert rig.caps(SETTING) == [9000]
+
+
 def test_a_limit_of_the_inverter_goes_back_to_what_was_found(tmp_path):
     services = ess_site()
     services[VEBUS][POWER_LIMIT] = 5000.0
@@ -163,3 +181,18 @@ def test_a_setting_that_can_not_be_read_is_waited_for(tmp_path):
     assert waited == ("not finished", [], [SETTINGS + SETTING])
     assert rig.result is None
     assert rig.caps(SETTING) == [9000]
+
+
+def test_a_release_that_is_cut_short_is_gone_on_with(tmp_path):
+    rig = Rig(tmp_path, limited(9000), 9000, last=last_of(OVERRIDE, 5000.0))
+    note(rig, OVERRIDE, None, 5000.0, stored=False)
+    rig.run(8)
+    rig.release.give_up("too long")
+    cut = rig.result, rig.caps()[-1]
+
+    rig.found, rig.result = FoundValues(str(tmp_path)), "not finished"
+    rig.run()
+
+    assert cut[0] == "too long"
+    assert cut[1] > 5000
+    assert (rig.result, rig.caps()[-1]) == (None, -1)

@@ -48,7 +48,7 @@ def status_of(
         {"ticks": 5, "failsafe_entries": 0},
         given_up,
         False,
-        unwritten,
+        (unwritten,),
         20000.0,
         7420.0,
         100.0,

@@ -408,3 +408,121 @@ def test_what_an_earlier_run_had_in_force_is_no_news_later(tmp_path):
 
     assert "somebody else" not in rig.status["reason"]
     assert len(rig.caps()) >= written + 3  # it is refreshed
+
+
+def test_a_user_who_moves_the_stored_setting_twice_does_not_end_the_limit(tmp_path):
+    rig = Rig(tmp_path, methods=("ess_setting",))
+    rig.run(30)
+
+    rig.run(60, lambda second: second % 5 == 0 and rig.bus.tell(SETTINGS, **{SETTING: 9000.0}))
+
+    assert (rig.status["method"], rig.status["given_up"]) == ("ess_setting", [])
+    assert rig.bus.services[SETTINGS][SETTING] == 5000
+
+
+def test_a_method_that_is_tried_again_gets_all_its_tries(tmp_path):
+    rig = Rig(tmp_path, methods=("ess_override",), stored_backstop=False)
+    rig.bus.refuse = lambda path, value: "SetValue returned 1"
+    rig.run(15)
+    assert rig.status["state"] == "not_enforceable"
+
+    answers = []  # the real bus answers later: a poll is over before its write is
+    rig.bus.write = lambda *arguments: answers.append(arguments)
+    rig.run(585)
+    before = len(answers)
+    rig.run(20)
+
+    assert (before, len(answers)) == (0, 1)
+    assert rig.status["given_up"] == []
+
+
+def test_a_cap_that_the_bms_held_lower_at_first_tells_itself_from_our_setting_later(tmp_path):
+    services = ess_site()
+    rig = Rig(tmp_path, services)
+    rig.run(20)
+    again = Rig(tmp_path, rig.bus.services)  # a new run; the override has lapsed
+    apply = again.bus._apply
+    again.bus.services[HUB4][OVERRIDE] = None
+    again.bus._apply = lambda: again.bus.tell(HUB4, **{APPLIED: 3000.0})
+    again.run(20)
+    assert again.status["enforceable"]
+
+    again.bus._apply = apply
+    apply()
+    again.run(60)
+
+    assert (again.status["method"], again.status["given_up"]) == ("ess_override", [])
+    assert again.status["enforceable"]
+
+
+def test_a_cap_taken_over_after_the_stop_is_known_to_the_next_run(rig):
+    rig.run(1)
+    held = []
+    rig.bus.write = lambda *arguments: held.append(arguments)
+    rig.run(1)
+
+    rig.service.stop()
+    assert rig.service.writer.busy
+    held[0][-1](None)  # the last write is answered late
+
+    assert not rig.service.writer.busy
+    assert (rig.status["state"], rig.status["cap_w"]) == ("stopping", 5000)
+
+
+def test_external_control_for_a_while_is_no_leave_to_jump_down(tmp_path):
+    rig = Rig(tmp_path, max_multiplus_output_w=None, max_grid_export_w=0.0)
+    rig.bus.services[METER]["/Ac/Power"] = -4000.0
+    rig._follow = lambda: None
+    rig.bus.tell(METER, **{"/Ac/Power": -4000.0})
+    rig.run(4)
+    low_w = rig.caps()[-1]
+    rig.bus.tell(SETTINGS, **{MODE: 3})
+    rig.bus.tell(HUB4, **{OVERRIDE: None, APPLIED: None})
+    rig.run(300)
+
+    rig.bus.tell(SETTINGS, **{MODE: 1})
+    rig.bus.tell(VEBUS, **{OUT: 7550})
+    written = len(rig.caps())
+    rig.run(3)
+
+    assert low_w < 4000
+    first_w, then_w = rig.caps()[written : written + 2]
+    assert (first_w, then_w) == (7500, 6500)
+
+
+def test_one_change_and_a_refused_rewrite_are_not_another_program(rig):
+    rig.run(5)
+    rig.bus.tell(HUB4, **{OVERRIDE: None})
+    rig.bus.refuse = lambda path, value: "org.freedesktop.DBus.Error.NoReply"
+    rig.run(4)
+    rig.bus.refuse = lambda path, value: None
+
+    rig.run(20)
+
+    assert (rig.status["method"], rig.status["given_up"]) == ("ess_override", [])
+    assert rig.bus.services[HUB4][OVERRIDE] == 5000
+
+
+def test_a_users_lower_setting_that_goes_takes_its_cap_with_it(tmp_path):
+    rig = Rig(tmp_path, methods=("ess_setting",))
+    rig.run(20)
+    rig.bus.tell(SETTINGS, **{SETTING: 2000.0})
+    rig.run(5)
+    written = rig.caps(SETTING)
+
+    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+    rig.run(30)
+
+    assert written[-1] == 5000
+    assert rig.caps(SETTING)[len(written) :] == [5000]
+
+
+def test_a_backstop_that_a_user_raised_is_told(tmp_path):
+    rig = Rig(tmp_path)
+    rig.run(30)
+
+    rig.bus.tell(SETTINGS, **{SETTING: 9000.0})
+    rig.run(700)
+
+    assert rig.caps(SETTING) == [5000]
+    assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])

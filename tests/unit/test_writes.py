@@ -321,8 +321,8 @@ def test_where_our_setting_stands_the_first_cap_tells_whether_the_override_acts(
     backstop = Backstop(Config(), rig.site, rig.found, rig.writer)
 
     assert backstop.standing_w() == 3000
-    assert backstop.telling_w(5000.0, effect_of(confirmed=False)) == 2997
-    assert backstop.telling_w(2000.0, effect_of(confirmed=False)) == 2000
+    assert backstop.telling_w(5000.0, effect_of(proven=False)) == 2997
+    assert backstop.telling_w(2000.0, effect_of(proven=False)) == 2000
     assert backstop.telling_w(5000.0, effect_of()) == 5000
 
 
@@ -433,3 +433,63 @@ def test_a_write_that_is_carried_out_after_all_is_ours(rig):
     rig.bus.tell(HUB4, **{OVERRIDE: 6000.0})  # it woke up
 
     assert rig.writer.beside_user_w(6500.0) == (6500, False)
+
+
+def test_a_write_that_is_carried_out_late_is_no_change_of_anothers(rig):
+    rig.override()
+    rig.put(5000.0)
+    rig.bus.refuse = lambda path, value: "org.freedesktop.DBus.Error.NoReply"
+    rig.put(5500.0)
+
+    rig.bus.tell(HUB4, **{OVERRIDE: 5500.0})  # it woke up
+    noticed = rig.writer.changed_under_us()
+    rig.bus.refuse = lambda path, value: None
+    rig.put(5000.0)
+
+    assert not noticed
+    assert rig.values[-1] == 5000  # what is in force must not stay the higher one
+
+
+def test_no_backstop_is_stored_while_it_could_not_be_put_back(rig):
+    rig.directory.rmdir()
+
+    backstop = arm(rig)
+    before = rig.values
+    rig.directory.mkdir()
+    backstop.arm(5000.0, effect_of(), 600.0)
+
+    assert (before, rig.values) == ([], [5000])
+
+
+def test_the_backstop_is_not_put_back_with_the_last_write_of_the_day(tmp_path):
+    rig = Rig(tmp_path, stored_writes_per_day=2)
+    rig.setting()
+    rig.put(3000.0)
+
+    arm(rig, limit_w=None)
+
+    assert rig.values == [3000]
+
+
+def test_with_strict_phases_the_backstop_is_one_share(rig):
+    rig.override()
+    config = Config(max_multiplus_output_w=9000.0, per_phase="strict")
+    backstop = Backstop(config, rig.site, rig.found, rig.writer)
+
+    backstop.arm(9000.0, effect_of(), 0.0)  # not yet down at the share
+    backstop.arm(3000.0, effect_of(), 1.0)
+
+    assert rig.values == [3000]
+
+
+def test_an_answer_of_the_point_before_is_no_cap_of_this_one(rig):
+    rig.override()
+    answers = []
+    rig.bus.write = lambda *arguments: answers.append(arguments[-1])
+    rig.put(5000.0)
+
+    rig.setting()
+    answers[0](None)
+
+    assert rig.caps == []
+    assert not rig.writer.busy
