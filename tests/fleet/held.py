@@ -61,9 +61,14 @@ def limited(device: Device, limit_w: float) -> bool:
 def census(device: Device) -> tuple[int, int]:
     """Count the agents that run and the processes that supervise one, its log apart."""
     running = [words for _, words in processes(device)]
-    agents = sum(words[-5:-3] == [b"export_limiter", b"run"] for words in running)
+    agents = sum(map(is_agent, running))
     supervises = sum(words[:2] == [b"supervise", BASE.encode()] for words in running)
     return agents, supervises
+
+
+def is_agent(words: list[bytes]) -> bool:
+    """Say whether these are the words of an agent."""
+    return words[-5:-3] == [b"export_limiter", b"run"]
 
 
 def processes(device: Device) -> list[tuple[str, list[bytes]]]:

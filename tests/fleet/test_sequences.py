@@ -31,7 +31,8 @@ def roll_back(member):
 
 def kill_agent(member):
     """Kill the agent."""
-    member.device.run(f"kill -9 {held.said(member.device)['pid']}")
+    (pid,) = (pid for pid, words in held.processes(member.device) if held.is_agent(words))
+    member.device.run(f"kill -9 {pid}")
 
 
 def kill_worker(member):
