@@ -64,7 +64,7 @@ class Backstop:
     def arm(self, cap_w: Optional[float], effect: Effect, now: float) -> None:
         """Write the setting where that is due and the override's cap has come down to it.
 
-        It is raised, or put back, only where the override is proven to act.
+        It is raised, or put back, only where the override is proven to act, and to last.
         """
         point = methods.ess_setting_point(self._site)
         if now < self._due_at or self._writer.busy or point is None or self._dry_run:
@@ -79,7 +79,7 @@ class Backstop:
         wanted_w = self._wanted_w(found_w)
         higher = present_w is not None and not 0 <= wanted_w <= present_w
         # Nor with the last write of the day: that is kept for a decrease.
-        if higher and (not effect.proven or self._writer.writes_left(now) <= 1):
+        if higher and (not effect.lasts(now) or self._writer.writes_left(now) <= 1):
             return
         self._due_at = now + RETRY_S
         held = self._armed_here or self._found.held(str(point)) == wanted_w

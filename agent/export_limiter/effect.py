@@ -23,6 +23,7 @@ class Effect:
 
     def __init__(self) -> None:
         self.confirmed = self.proven = self.shown = False
+        self._proven = Hold()
         self._caps = Recent()
         self._outputs = Recent()
         self._unconfirmed = Hold()
@@ -73,6 +74,10 @@ class Effect:
             caps_w = self._caps.aged(now, 0.0, CONFIRM_S)
             self.proven = self.proven or any(abs(applied_w - w) <= CONFIRM_W for w in caps_w)
         return self._unconfirmed.holds(not shown, now, CONFIRM_S)
+
+    def lasts(self, now: float) -> bool:
+        """Whether it is proven for so long that nobody can be clearing it all the time."""
+        return self._proven.holds(self.proven, now, CHANGES_WITHIN_S)
 
     def held_lower(self, applied_w: float, now: float) -> bool:
         """Whether the device applies less than any cap of ours of the last seconds."""

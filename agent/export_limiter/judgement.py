@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional
 
-from export_limiter import methods, victron
+from export_limiter import methods
 from export_limiter.effect import Effect
+from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.limiter import FAILSAFE, LIMITING, MONITORING, RELAXING, STARTING, Decision
 from export_limiter.methods import Verdict
@@ -71,13 +72,18 @@ def judge(
     return Judgement(state, reason, enforceable, shown_w, decision.binding and enforceable)
 
 
-def held_lower_by(site: Site, effect: Effect, now: float) -> str:
+def held_lower_by(site: Site, found: FoundValues, effect: Effect, now: float) -> str:
     """Who holds the output below our cap, if anybody does; '' otherwise."""
     applied_w = methods.applied_w(site)
     if applied_w is None or not effect.held_lower(applied_w, now):
         return ""
-    setting_w = methods.limit_of(site.single(victron.SETTINGS, victron.SETTING_MAX_DISCHARGE))
-    by_setting = setting_w is not None and setting_w <= applied_w + 1
-    holder = methods.override_holder(site) or "the BMS or another program"
-    who = "the GUI setting" if by_setting else holder
+    who = methods.override_holder(site) or "the BMS or another program"
+    named = (
+        (methods.ess_override_point(site), "", "our own override, until it lapses"),
+        (methods.ess_setting_point(site), "the GUI setting", "our own stored setting"),
+    )
+    for point, theirs, ours in named:
+        standing_w = methods.standing_w(site, point) if point else None
+        if standing_w is not None and standing_w <= applied_w + 1:
+            who = ours if found.is_ours(str(point), standing_w) else theirs or who
     return "held lower, at %.0f W, by %s" % (applied_w, who)

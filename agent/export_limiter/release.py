@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 1.0
 SAME_W = 1.0
 BINDING_SHARE = 0.92  # below this part of the cap, output is held down by something else
+WALK_S = 200.0  # the whole way up at most, however small the steps are
 FOLLOW_S = 8.0  # so long the output may take to follow a cap that has risen
 
 
@@ -119,7 +120,9 @@ class Release:
         if arrived or self._waited_s > FOLLOW_S:
             self._put_back(point)
         elif at_cap:
-            raised_w = float(round(standing_w + self._config.max_power_increase_per_step_w))
+            least_w = (ceiling_w or 0.0) * interval_s / WALK_S
+            step_w = max(self._config.max_power_increase_per_step_w, least_w)
+            raised_w = float(round(standing_w + step_w))
             self._write(point, raised_w if ceiling_w is None else min(ceiling_w, raised_w))
         else:
             self._busy = False

@@ -140,7 +140,11 @@ class Service:
         if not self._config.dry_run:
             self._trust.watch(verdict, self._limiter.cap_w, self._measurement, now)
         confirmed, dry_run = self._trust.effect.confirmed, self._config.dry_run
-        held_lower = "" if self.writer.busy else held_lower_by(self.site, self._trust.effect, now)
+        held_lower = (
+            ""
+            if self.writer.busy
+            else held_lower_by(self.site, self._found, self._trust.effect, now)
+        )
         waited_s = now - self._started_at
         self._tell(
             judge(decision, verdict, self._limiter.cap_w, confirmed, held_lower, waited_s, dry_run)

@@ -2,11 +2,12 @@
 
 import pytest
 from export_limiter.effect import Effect
+from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement, Sayings, held_lower_by, judge
 from export_limiter.limiter import Decision
 from export_limiter.methods import Verdict
-from gx.fakebus import APPLIED, HUB4, SETTING, SETTINGS, SYSTEM, ess_site
+from gx.fakebus import APPLIED, HUB4, OVERRIDE, SETTING, SETTINGS, SYSTEM, ess_site
 
 ACTS = Verdict("ess_override", None, True, True, "")
 HELD = Verdict("ess_override", None, False, False, "Dynamic ESS holds the override")
@@ -55,19 +56,25 @@ def test_a_dry_run_says_what_would_be_wrong(state, reason):
 
 
 @pytest.mark.parametrize(
-    ("setting_w", "dynamic", "who"),
+    ("setting_w", "dynamic", "ours", "who"),
     [
-        (4000.0, 0, "the GUI setting"),
-        (-1.0, 0, "the BMS or another program"),
-        (-1.0, 1, "Dynamic ESS"),
-        (4000.0, 1, "the GUI setting"),
+        (4000.0, 0, None, "the GUI setting"),
+        (-1.0, 0, None, "the BMS or another program"),
+        (-1.0, 1, None, "Dynamic ESS"),
+        (4000.0, 1, None, "the GUI setting"),
+        (4000.0, 0, SETTINGS + SETTING, "our own stored setting"),
+        (-1.0, 0, HUB4 + OVERRIDE, "our own override, until it lapses"),
     ],
 )
-def test_who_holds_the_output_lower_is_named(setting_w, dynamic, who):
+def test_who_holds_the_output_lower_is_named(tmp_path, setting_w, dynamic, ours, who):
     services = ess_site()
     services[HUB4][APPLIED] = 4000.0
     services[SETTINGS][SETTING] = setting_w
     services[SYSTEM]["/DynamicEss/Active"] = dynamic
+    found = FoundValues(str(tmp_path))
+    if ours:
+        found.will_write(ours, None, 4000.0, stored=True)
+    services[HUB4][OVERRIDE] = 4000.0 if ours == HUB4 + OVERRIDE else None
     site = Site()
     for name, values in services.items():
         site.appeared(name)
@@ -75,7 +82,7 @@ def test_who_holds_the_output_lower_is_named(setting_w, dynamic, who):
     effect = Effect()
     effect.fault(5000.0, 4000.0, None, 4000.0, False, 0.0)
 
-    assert held_lower_by(site, effect, 1.0) == f"held lower, at 4000 W, by {who}"
+    assert held_lower_by(site, found, effect, 1.0) == f"held lower, at 4000 W, by {who}"
 
 
 def test_watts_that_wander_are_no_news():

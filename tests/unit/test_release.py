@@ -26,9 +26,9 @@ class Rig:
         self._wanted_w, self._lag, self._last = wanted_w, lag, last or {}
         self._limits = []
 
-    def run(self, ticks=200):
+    def run(self, ticks=200, **config):
         self.release = Release(
-            Config(), self.site, self.bus, self.found, self._last, self._finished
+            Config(**config), self.site, self.bus, self.found, self._last, self._finished
         )
         for _ in range(ticks):
             self._follow()
@@ -196,3 +196,14 @@ def test_a_release_that_is_cut_short_is_gone_on_with(tmp_path):
     assert cut[0] == "too long"
     assert cut[1] > 5000
     assert (rig.result, rig.caps()[-1]) == (None, -1)
+
+
+def test_small_steps_do_not_make_it_last_for_ever(tmp_path):
+    rig = Rig(tmp_path, limited(8000, 2000.0), 8000, last=last_of(OVERRIDE, 2000.0))
+    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+
+    rig.run(250, max_power_increase_per_step_w=1.0)
+
+    rises = [after - before for before, after in pairwise(rig.caps()[:-1])]
+    assert rig.result is None
+    assert max(rises) <= 8000 / 200

@@ -22,6 +22,7 @@ from gx.fakebus import (
     ess_site,
 )
 
+SECOND = "com.victronenergy.vebus.ttyUSB0"
 IN = "/Ac/ActiveIn/P"
 OUT = "/Ac/Out/P"
 
@@ -316,7 +317,7 @@ def test_the_way_back_from_the_setting_puts_the_backstop_there(tmp_path):
     rig.run(10)
     meanwhile = rig.bus.services[SETTINGS][SETTING]
     rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 0})
-    rig.run(20)
+    rig.run(80)
 
     assert meanwhile == 2000  # the failsafe limit: no load can make it wrong
     assert rig.bus.services[SETTINGS][SETTING] == -1
@@ -526,3 +527,62 @@ def test_a_backstop_that_a_user_raised_is_told(tmp_path):
 
     assert rig.caps(SETTING) == [5000]
     assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])
+
+
+def two_systems(tmp_path, **config):
+    """A rig with a second system, without ESS, which delivers 2000 W."""
+    second = {"/Connected": 1, "/DeviceInstance": 288, OUT: 2000, IN: 0}
+    rig = Rig(tmp_path, {**ess_site(), SECOND: {**second, "/Ac/ActiveIn/ActiveInput": 0}}, **config)
+    rig.run(20)
+    return rig
+
+
+def test_an_inverter_that_goes_away_leaves_its_part_of_the_limit_to_itself(tmp_path):
+    rig = two_systems(tmp_path)
+
+    rig.bus.drop(SECOND)
+    rig.run(120)
+
+    assert (rig.status["state"], rig.status["cap_w"]) == ("limiting", 3000)
+    assert rig.status["inverter_output_w"] is None
+    assert "an inverter is gone" in " ".join(rig.status["warnings"])
+
+
+def test_while_the_main_inverter_is_away_the_cap_is_kept_beside_another(tmp_path):
+    rig = two_systems(tmp_path)
+    main = rig.bus.services[VEBUS]
+    written = len(rig.caps())
+
+    rig.bus.drop(VEBUS)
+    rig.bus.tell(SYSTEM, **{"/VebusService": SECOND})
+    rig.run(100)
+    away = rig.status
+    rig.bus.services[VEBUS] = main
+    rig.bus.announce()
+    rig.bus.tell(SYSTEM, **{"/VebusService": VEBUS})
+    rig.run(10)
+
+    assert (away["state"], away["reason"], away["cap_w"]) == (
+        "failsafe",
+        "no usable output measurement",
+        3000,
+    )
+    assert set(rig.caps()[written:]) == {3000}
+    assert len(rig.caps()) - written >= 3  # refreshed, so that it does not expire
+    assert rig.status["state"] == "limiting"
+
+
+@pytest.mark.parametrize(("without_meter", "state"), [(0, "failsafe"), (1, "limiting")])
+def test_an_agent_that_starts_while_the_meter_is_away_does_not_measure_elsewhere(
+    tmp_path, without_meter, state
+):
+    services = ess_site()
+    services[SETTINGS]["/Settings/CGwacs/RunWithoutGridMeter"] = without_meter
+    del services[METER]
+    rig = Rig(tmp_path, services, max_multiplus_output_w=None, max_grid_export_w=3000.0)
+    rig.wanted_w = 9000
+
+    rig.run(31, lambda second: rig.bus.tell(VEBUS, **{IN: -6000, OUT: 3000}))
+    rig.run(60)
+
+    assert (rig.status["state"], rig.status["cap_w"]) == (state, 3000)

@@ -245,9 +245,10 @@ def test_a_users_limit_that_was_written_over_is_never_exceeded(rig):
 # --- the backstop
 
 
-def effect_of(confirmed=True, proven=True):
+def effect_of(confirmed=True, proven=True, lasts_since=-60.0):
     effect = Effect()
     effect.confirmed, effect.proven = confirmed, proven
+    effect.lasts(lasts_since)
     return effect
 
 
@@ -302,6 +303,7 @@ def test_the_backstop_is_written_once_a_users_lower_limit_is_gone(rig):
     [
         pytest.param(effect_of(proven=False), [], id="a lower limit of others is no proof"),
         pytest.param(effect_of(confirmed=False, proven=False), [], id="nothing is shown"),
+        pytest.param(effect_of(lasts_since=-59.0), [], id="it may be cleared again and again"),
         pytest.param(effect_of(), [-1], id="proven"),
     ],
 )
