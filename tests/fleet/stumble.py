@@ -24,8 +24,8 @@ def install(fault):
     """Stumble as `fault` says.
 
     Its `step` is the beginning of the label, `nth` counts those (from 1, which is the default);
-    `kind` is error, full, killed, hang or wait. Without a step each is only noted. `new` is the
-    release that is being installed.
+    `kind` is error, full, killed, abandoned (killed with who waits for it), hang or wait. Without
+    a step each is only noted. `new` is the release that is being installed.
     """
     parent, seen, busy = os.getpid(), [0], [False]
     full = []
@@ -94,7 +94,9 @@ def stumble(kind, full):
     if kind == "full":
         full.append(True)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if kind == "killed":
+    if kind == "abandoned":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if kind in ("killed", "abandoned"):
         os.kill(os.getpid(), signal.SIGKILL)
     while kind == "hang":
         signal.pause()

@@ -25,6 +25,7 @@ STEPS = {
     "notes that it is undecided": ("rename pending.new", 1),
     "switches": ("rename current.new", 1),
     "has switched": ("run svok", 1),
+    "builds its service": ("run sh", 1),
     "restarts": ("run svc -t", 1),
     "judges": ("run svstat", 4),
     "confirms": ("rename confirmed.new", 1),
@@ -67,7 +68,7 @@ def end_of(member, step, fault):
     meet(member, STEPS[step], fault)
 
     held.runs_one(device, member.both)
-    held.whole(device, member.both)
+    held.runs_one(device, [held.whole(device, member.both)])
     completed = ask(device, "apply", member.new, tweaks=SHORT)
 
     assert completed["state"] == "confirmed", completed
@@ -139,7 +140,10 @@ def test_every_step_of_an_activation_is_in_the_matrix(told):
 
     at = [nth(labels, *step) for step in STEPS.values()]
     assert at == sorted(at)
-    # Between two of them lies only more of the same.
+    # Whatever takes effect at once is one of them, and between two of them lies more of the same.
+    effects = [label for label in labels if label.startswith(("rename ", "run "))]
+    named = tuple(beginning for beginning, _ in STEPS.values())
+    assert [label for label in effects if not label.startswith(named)] == []
     assert {label.split()[0] for label in labels} == {
         *("open", "mkdir", "fsync", "rename", "run", "symlink", "remove", "rmdir")
     }

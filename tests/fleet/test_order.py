@@ -83,7 +83,7 @@ def test_start_that_finds_it_undecided_goes_back_before_it_forgets(story):
 
 def go_back(device, site, trace):
     """Kill an activation as it confirms; trace what the service's start does."""
-    fault = {"step": "open confirmed.new", "kind": "killed"}
+    fault = {"step": "open confirmed.new", "kind": "abandoned"}
     Asking(device, "apply", site, fault=fault).reply()
     service = f"/run/service/{BASE}"
     words = device.command("/usr/bin/python3", f"{service}/go_back.py", f"/data/{BASE}")

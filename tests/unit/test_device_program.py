@@ -116,7 +116,7 @@ def request(commit=OLD, program=RUNS, limit_w=30000, **fields):
         "commit": commit,
         "files": files,
         "sha256": device.digest(device.manifest(files)),
-        "config": device.canonical({"max_multiplus_output_w": limit_w}),
+        "config": json.dumps({"max_multiplus_output_w": limit_w}) + "\n",
         "min_free_kb": 1,
         "max_load": 1000,
         "health_s": 60,
@@ -693,3 +693,20 @@ def test_killed_worker_is_told_from_a_slow_one(site):
 
     with pytest.raises(device.FaultError, match="the worker was killed"):
         device.in_worker(site, {"id": "1" * 32}, killed, 10)
+
+
+def test_what_a_killed_worker_has_not_confirmed_is_undone(site):
+    apply(site, request())
+    site.stage(NEW, request(NEW)["files"], request(NEW)["config"])
+
+    def killed(place, _asked):
+        undecided = {"to": ident(request(NEW)), "back": place.current()}
+        device.put(place.of("pending"), json.dumps(undecided))
+        place.link("releases/" + ident(request(NEW)), "current")
+        os.kill(os.getpid(), 9)
+
+    with pytest.raises(device.FaultError, match="is undone"):
+        device.in_worker(site, {"id": "1" * 32}, killed, 10)
+
+    assert site.current() == site.service.starts[-1] == ident(request())
+    assert not os.path.exists(site.of("pending"))

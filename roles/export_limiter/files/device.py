@@ -281,7 +281,8 @@ def older(place, new, higher_limit=False):
         if higher_limit or tight == configs[0]:
             return old
         files = {path: read(os.path.join(directory, path)) for path in files_in(directory)}
-        old = place.stage(old.partition("-")[0], files, canonical(tight))
+        config = json.dumps(tight, indent=2, sort_keys=True) + "\n"
+        old = place.stage(old.partition("-")[0], files, config)
         run_program(place.release(old), 30, "check-config", "config.json")
         return old
     return None
@@ -383,7 +384,9 @@ def in_worker(place, request, work, seconds):
         if reply:
             return json.loads(reply)
         if ended and place.holder() != request["id"]:
-            raise FaultError("the worker was killed: the device goes back when its service starts")
+            if place.lock(request["id"]) is None:
+                settle(place)
+            raise FaultError("the worker was killed, and what it had not confirmed is undone")
         time.sleep(0.1)
 
 
@@ -735,11 +738,6 @@ def differences(column):
         told.append(round(value - before, 3) if number else value)
         before = value if number else before
     return told
-
-
-def canonical(config):
-    """A configuration's one text."""
-    return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
 
 def digest(content):
