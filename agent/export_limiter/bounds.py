@@ -76,7 +76,11 @@ class ExportLimit:
         self.hunting = Hunting()
         self._low = Hold()
         self._lowest_w, self._highest_w = -math.inf, math.inf
-        self._lately = Recent()
+        self._tightest = Highest()
+
+    def unseen(self) -> None:
+        """No usable figure this time: what must last some seconds begins anew."""
+        self._low = Hold()
 
     def bounds(self, export_w: float, outputs: Recent, binding_from_w: float, now: float) -> Bounds:
         """Bounds for a fresh ``export_w``; a cap at or below ``binding_from_w`` binds.
@@ -91,12 +95,12 @@ class ExportLimit:
         window = late if self.hunting.found else self._window(outputs, self._skew_s, now)
         lowest_w, highest_w = room_w + min(window), room_w + max(window)
         self._narrow(lowest_w, highest_w)
-        self._lately.add(now, lowest_w)
 
         may_relax = self._low.holds(
             export_w < self._limit_w - 2 * self._margin_w, now, self._hold_s
         )
-        relax_w = min(self._lately.aged(now, 0.0, self._hold_s)) if may_relax else -math.inf
+        held_w = -self._tightest.of(-lowest_w, now, self._hold_s)
+        relax_w = held_w if may_relax else -math.inf
         excess_w = export_w - self._limit_w
         if excess_w > 0:
             ahead_w = min(excess_w, AHEAD_MARGINS * self._margin_w)
@@ -133,8 +137,12 @@ class PhaseShare:
         self._low = Hold()
 
     def bounds(self, outputs_w: Sequence[float], others_w: Sequence[float], now: float) -> Bounds:
-        """Bounds from each phase's output and from what the rest of the site adds on it."""
+        """Bounds from each phase's output and from what the rest of the site adds on it.
+
+        No outputs, none known: nothing to go by, and what must last some seconds begins anew.
+        """
         if not outputs_w:
+            self._low = Hold()
             return NO_CHANGE
         total_w = sum(outputs_w)
         ratios = [

@@ -11,9 +11,12 @@ FRESH_TO_LEAVE_FAILSAFE = 3
 
 
 class Freshness:
-    """Judges each tick's measurement; the public attributes tell the result."""
+    """Judges each tick's measurement; the public attributes tell the result.
 
-    def __init__(self, needed: Sequence[str], hold_s: float) -> None:
+    With ``every_inverter`` the output of one that we do not control is needed as well.
+    """
+
+    def __init__(self, needed: Sequence[str], hold_s: float, every_inverter: bool) -> None:
         self.fresh = False
         self.lost: List[str] = []
         self.started = False
@@ -21,13 +24,14 @@ class Freshness:
         self.failsafe_entries = 0
         self._needed = needed
         self._hold_s = hold_s
+        self._every_inverter = every_inverter
         self._first_at: Optional[float] = None
         self._seen_at: Dict[str, float] = {}
         self._fresh_in_a_row = 0
 
     def note(self, measurement: Measurement, now: float) -> None:
         """Take in one tick's measurement; a frozen figure is as good as none, at once."""
-        values = {"output": measurement.controlled_w, "export": measurement.export_w}
+        values = {"output": self._output_w(measurement), "export": measurement.export_w}
         first_at = self._first_at = now if self._first_at is None else self._first_at
         frozen = measurement.frozen
         missing = [q for q in self._needed if values[q] is None or q in frozen]
@@ -45,3 +49,8 @@ class Freshness:
             self.failsafe_entries += 1
         elif self._fresh_in_a_row >= FRESH_TO_LEAVE_FAILSAFE:
             self.failsafe = False
+
+    def _output_w(self, measurement: Measurement) -> Optional[float]:
+        """What is needed of the output; one that is gone is told of, and is no reason to wait."""
+        known = measurement.output_w is not None or measurement.inverter_gone
+        return measurement.controlled_w if known or not self._every_inverter else None

@@ -31,6 +31,8 @@ class Site:
         self._services: Dict[str, Dict[str, Any]] = {}
         self._names: Dict[str, List[str]] = {}  # by class; asked for some fifty times a tick
         self._meter: Optional[str] = None
+        self._external_meter = False
+        self._ess_main: Optional[str] = None
 
     # Told by the bus
 
@@ -87,12 +89,21 @@ class Site:
         return self.names(victron.MULTI_RS) + self.names(victron.RS_SYSTEM)
 
     def main_inverter(self) -> Optional[str]:
-        """The one that hub4control steers: systemcalc's choice, else the first."""
+        """The one that hub4control steers: systemcalc's choice, else the first.
+
+        Once it was one with ESS, none without takes its place while no ESS is there.
+        """
         candidates = self.inverters()
-        main = self.single(victron.SYSTEM, victron.MAIN_VEBUS)
-        if main in candidates:
-            return str(main)
-        return candidates[0] if candidates else None
+        with_ess = [
+            n for n in candidates if self.value(n, victron.ASSISTANT_ID) == victron.ESS_ASSISTANT
+        ]
+        if self._ess_main and not with_ess:
+            return self._ess_main if self._ess_main in candidates else None
+        known = (self.single(victron.SYSTEM, victron.MAIN_VEBUS), self._ess_main)
+        main = next((n for n in (*known, *candidates) if n in candidates), None)
+        if main in with_ess:
+            self._ess_main = main
+        return main
 
     def describe(self) -> List[Inverter]:
         """Every inverter, for people."""
@@ -150,6 +161,14 @@ class Site:
         if meters:
             self._meter = next(filter(self.connected, meters), meters[0])
         return self._meter
+
+    def meter_lost(self) -> bool:
+        """Whether a grid meter belongs here, as it was seen or as ESS is set, and is away."""
+        meter = self.meter()
+        without = self.single(victron.SETTINGS, victron.SETTING_WITHOUT_METER)
+        if without is not None:
+            self._external_meter = without == 0
+        return self._external_meter if meter is None else not self.connected(meter)
 
     def connected(self, name: str) -> bool:
         """Whether a unit answers behind a service; a service without the path is taken to."""

@@ -63,7 +63,8 @@ class Limiter:
         self._changed_at = -math.inf
         self._limits = Limits(config)
         needed = ("output", "export") if self._limits.export else ("output",)
-        self._data = Freshness(needed, config.data_hold_s)
+        every_inverter = config.max_multiplus_output_w is not None
+        self._data = Freshness(needed, config.data_hold_s, every_inverter)
         self._outputs = Recent()
         self._highest_w: Optional[float] = None
         self._gain = GainEstimate()
@@ -203,7 +204,9 @@ class Limiter:
         if self._data.failsafe:
             lost = " and ".join(self._data.lost)
             state = FAILSAFE
-            reason = "no usable %s measurement" % lost if lost else "measurements are back"
+            reason = (
+                "no usable %s measurement" % lost if lost else "waiting for steady measurements"
+            )
         elif assisting:
             state, reason = LIMITING if binding else MONITORING, "power assist"
         elif cap_w is not None and cap_w <= floor and bounds.tighten_w < floor:

@@ -15,6 +15,8 @@ class Measurement(NamedTuple):
     ``output_w`` is what all inverters deliver themselves, ``controlled_w`` the part of the one
     inverter that obeys the cap. The phase tuples follow L1, L2, L3 and are empty when unknown.
     ``frozen`` names quantities ("output", "export") whose figure is there but no longer lives.
+    With ``inverter_gone`` fewer inverters are there than there have been, and ``output_w`` is
+    ``None``: the one that does not tell any more may go on delivering.
     """
 
     output_w: Optional[float]
@@ -26,6 +28,7 @@ class Measurement(NamedTuple):
     pv_inverter: bool = False
     assisting: bool = False
     frozen: Tuple[str, ...] = ()
+    inverter_gone: bool = False
 
     @property
     def other_w(self) -> Optional[float]:
@@ -64,13 +67,15 @@ class Limits:
         self._output_share: Optional[PhaseShare] = None
         self._export_share: Optional[PhaseShare] = None
         output_w, export_w = config.max_multiplus_output_w, config.max_grid_export_w
+        strict = config.per_phase == "strict"
         if output_w is not None:
-            strict = config.per_phase == "strict"
             self._output = OutputLimit(output_w / config.phase_count if strict else output_w)
-            self._output_share = PhaseShare(output_w, config)
+            if config.per_phase and not strict:
+                self._output_share = PhaseShare(output_w, config)
         if export_w is not None:
             self.export = ExportLimit(export_w, config)
-            self._export_share = PhaseShare(export_w, config)
+            if config.per_phase:
+                self._export_share = PhaseShare(export_w, config)
         self.follows_site = self.export is not None or config.per_phase is True
 
     def bounds(self, tick: Tick) -> Bounds:
@@ -79,32 +84,32 @@ class Limits:
         fixed_gain = min(1.0, tick.gain)
         every = []
         if self._output:
-            other_w = tick.measurement.other_w if tick.fresh else None
+            # Known as long as the inverters tell it, whatever the grid meter does.
+            frozen = "output" in tick.measurement.frozen
+            other_w = None if frozen else tick.measurement.other_w
             output = self._output.bounds(other_w, tick.stored, tick.now)
             every.append(output.corrected(fixed_gain))
         if self.export:
             gain = fixed_gain if tick.stored else tick.gain
             every.append(self._export_bounds(self.export, tick).corrected(gain))
-        if self._config.per_phase is True and not tick.per_phase:
+        if not tick.per_phase:
             every.extend(share.corrected(tick.gain) for share in self._share_bounds(tick))
         return Bounds(min(b.tighten_w for b in every), min(b.relax_w for b in every))
 
     def _export_bounds(self, export: ExportLimit, tick: Tick) -> Bounds:
         failsafe_w = failsafe_limit_w(self._config, tick.measurement.pv_inverter)
+        export_w = tick.measurement.export_w
+        if tick.fresh and export_w is not None and not tick.stored:
+            return export.bounds(export_w, tick.outputs, tick.binding_from_w, tick.now)
+        export.unseen()
         if tick.stored:
             # Following a load would wear the flash: the cap stands where no load can matter.
             return Bounds(failsafe_w, failsafe_w)
-        if tick.lost:
-            return Bounds(tighten_w=failsafe_w)
-        export_w = tick.measurement.export_w
-        if not tick.fresh or export_w is None:
-            return NO_CHANGE
-        return export.bounds(export_w, tick.outputs, tick.binding_from_w, tick.now)
+        return Bounds(tighten_w=failsafe_w) if tick.lost else NO_CHANGE
 
     def _share_bounds(self, tick: Tick) -> List[Bounds]:
-        outputs_w, exports_w = tick.measurement.phase_outputs_w, tick.measurement.phase_exports_w
-        if not tick.fresh or not outputs_w:
-            return [NO_CHANGE]
+        outputs_w = tick.measurement.phase_outputs_w if tick.fresh else ()
+        exports_w = tick.measurement.phase_exports_w
         every = []
         if self._output_share:
             nothing = tuple(0.0 for _ in outputs_w)

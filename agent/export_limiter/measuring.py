@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from export_limiter import victron
 from export_limiter.inverters import Site, sane
 from export_limiter.limits import Measurement
+from export_limiter.recent import Highest
 
 Readings = Mapping[Tuple[str, str], Any]  # (service, path) -> value, of one poll
 
@@ -20,6 +21,8 @@ FROZEN_S = 14.0  # so that the first reduction falls within 15 s
 FROZEN_NOT_DUE_S = 90.0
 FROZEN_OTHER_W = 50.0
 FROZEN_CAP_W = 200.0
+# An inverter that returns under another name may for some seconds be there twice.
+COUNTED_S = 10.0
 IDLE_W = 50.0  # an idle inverter stands still, whatever the rest of the site does
 
 
@@ -33,6 +36,8 @@ class Measuring:
         self._site = site
         self._export_limited = export_limited
         self._pv_inverter_seen = False  # it may leave the bus at night
+        self._most_inverters = 0.0
+        self._fewest_inverters = Highest()  # of the negative
         self._stillness: Dict[str, _Stillness] = {}
         self._wanted: List[Tuple[str, str]] = []
         self._live: Set[Tuple[str, str]] = set()  # phases that have had a value
@@ -57,13 +62,14 @@ class Measuring:
         """The measurement from one poll. Out and ActiveIn are never taken from two moments."""
         outputs = {name: self._output_w(name, readings) for name in self._site.inverters()}
         main = self._site.main_inverter()
-        controlled_w = outputs.get(main) if main else None
-        lost = not outputs or any(w is None for w in outputs.values())
+        known = [w for w in outputs.values() if w is not None]
+        gone = self._gone(len(outputs), now)
+        all_known = bool(known) and len(known) == len(outputs) and not gone
         export_w = self._export_w(main, readings)
         self._pv_inverter_seen |= bool(self._site.names(victron.PVINVERTER))
         return Measurement(
-            output_w=None if lost else sum(w for w in outputs.values() if w is not None),
-            controlled_w=None if lost else controlled_w,
+            output_w=sum(known) if all_known else None,
+            controlled_w=outputs.get(main) if main else None,
             export_w=export_w,
             phase_outputs_w=self._phases_w(main, self._phase_output_w, readings),
             phase_exports_w=self._phases_w(main, self._phase_export_w, readings),
@@ -71,7 +77,14 @@ class Measuring:
             pv_inverter=self._pv_inverter_seen,
             assisting=bool(main and self._site.assisting(main)),
             frozen=self._frozen(main, readings, outputs, export_w, binding_cap_w, now),
+            inverter_gone=gone,
         )
+
+    def _gone(self, there: int, now: float) -> bool:
+        """Whether fewer inverters are there than have been, whatever their names."""
+        fewest = -self._fewest_inverters.of(-there, now, COUNTED_S)
+        self._most_inverters = max(self._most_inverters, fewest)
+        return there < self._most_inverters
 
     def _power_paths(
         self, name: str, total: str, phase_path: Any, per_phase: bool
@@ -124,7 +137,7 @@ class Measuring:
 
     def _export_w(self, main: Optional[str], readings: Readings) -> Optional[float]:
         meter = self._site.meter()
-        if meter is not None and not self._site.connected(meter):
+        if self._site.meter_lost():
             import_w = None
         elif meter is not None:
             import_w = self._total_w(meter, victron.GRID_POWER, victron.grid_phase, readings)
@@ -137,6 +150,8 @@ class Measuring:
         return None if import_w is None else 0.0 - import_w
 
     def _phase_export_w(self, main: str, phase: str, readings: Readings) -> Optional[float]:
+        if self._site.meter_lost():
+            return None
         meter = self._site.meter()
         key = (meter, victron.grid_phase(phase)) if meter else (main, victron.in_phase(phase))
         import_w = sane(readings.get(key))

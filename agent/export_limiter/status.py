@@ -104,7 +104,7 @@ def build(
         "phases": _phases(site, measurement),
         "inverters": [inverter._asdict() for inverter in site.describe()],
         "others": others(site),
-        "warnings": warnings_of(config, site, point, hunting, notes),
+        "warnings": warnings_of(config, site, point, hunting, notes, measurement),
         "counters": {
             **counters,
             "writes": writer.counters.writes,
@@ -140,14 +140,21 @@ def warnings_of(
     point: Optional[ControlPoint] = None,
     hunting: bool = False,
     notes: Sequence[Optional[str]] = (),
+    measurement: Measurement = Measurement(None, None),
 ) -> List[str]:
     """What an installer should look at, though the agent goes on; ``notes`` are its own."""
     found = ["the cap was hunting: set meter_delay_s to the meter's delay"] if hunting else []
     found += [note for note in notes if note]
-    if config.per_phase is True and point is not None and len(point.paths) == 1:
+    found += _of_phases(config, point, measurement)
+    if measurement.inverter_gone:
         found.append(
-            "per_phase at a control point for the total: a load step may exceed a phase's share "
-            'until the cap has followed; "strict" holds the total to one share'
+            "an inverter is gone: what it delivers is not known, so the cap keeps the room that it "
+            "had until the inverter is back or the agent starts anew"
+        )
+    if config.max_grid_export_w is not None and site.meter() is None and site.meter_lost():
+        found.append(
+            "no grid meter is there, and ESS is set to an external one: where there is none, set "
+            'Grid metering to "Inverter/Charger"'
         )
     if config.max_grid_export_w is not None and point is not None and point.stored:
         found.append(
@@ -169,6 +176,26 @@ def warnings_of(
         found.append("phase_count is %d, the inverter has %d" % (config.phase_count, phases))
     if len(site.inverters()) > 1:
         found.append("more than one VE.Bus system: only %s can be limited" % main)
+    return found
+
+
+def _of_phases(
+    config: Config, point: Optional[ControlPoint], measurement: Measurement
+) -> List[str]:
+    followed = config.per_phase is True or config.max_grid_export_w is not None
+    if not config.per_phase or not followed or point is None or len(point.paths) > 1:
+        return []
+    found = [
+        "per_phase at a control point for the total: a load step may exceed a phase's share "
+        'until the cap has followed; "strict" holds the total output to one share'
+    ]
+    output_known = measurement.controlled_w is None or measurement.phase_outputs_w
+    export_known = measurement.export_w is None or measurement.phase_exports_w
+    if not output_known or (config.max_grid_export_w is not None and not export_known):
+        found.append(
+            "per_phase: the power of each phase is not known, so no share is kept and the cap "
+            "never rises"
+        )
     return found
 
 

@@ -54,6 +54,9 @@ SETTING_HUB4_MODE = "/Settings/CGwacs/Hub4Mode"
 SETTING_BATTERYLIFE_STATE = "/Settings/CGwacs/BatteryLife/State"
 SETTING_MAX_FEED_IN = "/Settings/CGwacs/MaxFeedInPower"
 SETTING_EXPORT_LIMIT_A = "/Settings/CGwacs/AcExportLimit"
+# "Grid metering": 0 (the default) external meter, without which ESS passes through or, since
+# 2026, may go by its own measurement (GridMeterRequired 0); 1 inverter/charger (gui-v2).
+SETTING_WITHOUT_METER = "/Settings/CGwacs/RunWithoutGridMeter"
 
 HUB4_MODES_ENFORCING = (1, 2)  # 3 is external control: hub4control writes no set-points
 HUB4_MODE_EXTERNAL = 3
@@ -138,6 +141,7 @@ WATCHED: dict[str, tuple[str, ...]] = {
         SETTING_BATTERYLIFE_STATE,
         SETTING_MAX_FEED_IN,
         SETTING_EXPORT_LIMIT_A,
+        SETTING_WITHOUT_METER,
     ),
     SYSTEM: (MAIN_VEBUS, AC_SOURCE, DYNAMIC_ESS, SCHEDULED_CHARGE, LOAD_SHEDDING),
     GRID: (CONNECTED, DEVICE_INSTANCE, GRID_POWER, *(grid_phase(p) for p in PHASES)),

@@ -101,6 +101,34 @@ def test_failsafe_is_left_after_three_fresh_measurements_and_by_the_relax_rule(s
     assert 8800 <= caps[-1] <= 9000
 
 
+def test_the_hold_before_a_rise_begins_anew_after_lost_data(story):
+    told = settled(story, cap_w=5000.0, relax_hold_s=60.0)
+    for t_s in range(5, 55):
+        told.tick(t_s, 5000, 0)  # 8900 W would be right, and has been for 50 s
+    for t_s in range(55, 75):
+        told.tick(t_s, 5000, None)
+    lowest_w = told.limiter.cap_w
+
+    caps = [told.tick(t_s, lowest_w, lowest_w - 5000)[0] for t_s in range(75, 140)]
+
+    assert caps[:60] == [lowest_w] * 60
+    assert caps[60] > lowest_w
+
+
+def test_a_cap_rises_no_further_than_any_reading_of_the_whole_hold_allows(story):
+    told = story(**LIMIT, relax_hold_s=60.0)
+    told.limiter.adopt(3000.0)
+
+    caps = []
+    for t_s in range(140):
+        load_w = 1000 if t_s == 50 else 6000  # at 50 s for one reading 1900 W were fed in
+        caps.append(told.tick(t_s, told.limiter.cap_w, told.limiter.cap_w - load_w)[0])
+
+    assert max(caps[:59]) == 3000
+    assert max(caps[:110]) <= 4900  # 4000 - 100 + 1000, for 60 s after that reading
+    assert caps[-1] > 4900
+
+
 def test_a_single_reading_between_losses_does_not_end_failsafe(story):
     told = settled(story)
     told.tell([(8, 9000, None, 8000, "failsafe")])
@@ -167,6 +195,31 @@ def test_a_lost_inverter_figure_is_lost_data_for_export_too(story):
 
     told.tell([(8, None, 3900, 8000, "failsafe"), (9, None, 3900, 7000, "failsafe")])
     assert told.reason == "no usable output measurement"
+
+
+def test_an_export_limit_needs_the_figure_of_the_inverter_that_obeys_the_cap_only(story):
+    told = story(**LIMIT)
+
+    states = [told.tick(t, None, 3000, controlled_w=5000)[1] for t in range(40)]
+
+    assert set(states) <= {"monitoring", "relaxing", "limiting"}
+
+
+@pytest.mark.parametrize(("gone", "state"), [(False, "failsafe"), (True, "monitoring")])
+def test_an_output_limit_needs_the_figure_of_every_inverter_that_is_there(story, gone, state):
+    told = story(max_multiplus_output_w=6000.0)
+    told.tick(0, 3000, controlled_w=2000)
+
+    ticks = [told.tick(t, None, controlled_w=2000, inverter_gone=gone) for t in range(1, 10)]
+
+    assert ticks[-1] == (5000, state)  # 6000 less what the other one delivered
+
+
+def test_failsafe_says_what_it_waits_for(story):
+    told = settled(story)
+    told.tell([(8, 9000, None, 8000, "failsafe"), (9, 8000, 2900, 8000, "failsafe")])
+
+    assert told.reason == "waiting for steady measurements"
 
 
 def test_the_walk_to_the_failsafe_limit_goes_all_the_way(story):

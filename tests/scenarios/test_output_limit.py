@@ -143,6 +143,38 @@ def test_what_an_uncontrolled_inverter_no_longer_delivers_is_ours_after_30_s(sto
     assert caps[-1] == 10000
 
 
+def test_what_a_vanished_inverter_delivers_is_not_taken_for_nothing(story):
+    told = story(max_multiplus_output_w=10000.0)
+    told.tick(0, 7000, controlled_w=3000)
+    gone = [told.tick(t, None, controlled_w=3000, inverter_gone=True)[0] for t in range(1, 300)]
+
+    back = [told.tick(t, 4000, controlled_w=3000)[0] for t in range(300, 320)]
+
+    assert set(gone) == {6000}  # 10000 less the 4000 that it delivered
+    assert (back[0], back[-1]) == (6500, 9000)  # 1000 W of it: the rest is ours again
+
+
+def test_beside_a_vanished_inverter_a_cap_above_the_limit_still_comes_down(story):
+    told = story(**LIMIT)
+    told.limiter.adopt(8000.0)
+
+    caps = [told.tick(t, None, controlled_w=7900, inverter_gone=True)[0] for t in range(5)]
+
+    assert caps == [7000, 6000, 5000, 5000, 5000]
+
+
+def test_without_the_grid_meter_the_other_inverter_still_counts(story):
+    told = story(max_multiplus_output_w=10000.0, max_grid_export_w=8000.0, failsafe_limit_w=9000.0)
+    for t_s in range(10):
+        told.tick(t_s, 7000, 0, controlled_w=5000)
+    before_w = told.limiter.cap_w
+
+    caps = [told.tick(t, 11000, None, controlled_w=5000)[0] for t in range(10, 30)]
+
+    assert before_w == 8000
+    assert (caps[0], caps[-1]) == (5000, 4000)  # the other one delivers 6000 now
+
+
 def test_an_inverter_that_delivers_too_much_is_capped_lower_by_that(story):
     # 3 % above a settled cap: 0.97 x 5000 is where the correction goes, and it never rises above.
     told = story(**LIMIT)

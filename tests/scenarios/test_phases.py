@@ -121,6 +121,32 @@ def test_beside_an_export_limit_strict_still_never_gives_more_than_one_share(sto
     caps = []
     for t_s in range(400):
         output_w = min(9000.0, 0.95 * (told.limiter.cap_w or 9000.0))
-        caps.append(told.tick(t_s, output_w, output_w - (0.0 if 50 < t_s < 60 else 3000.0))[0])
+        export_w = output_w - (0.0 if 50 < t_s < 60 else 3000.0)
+        phases = {"phase_outputs_w": (output_w / 3,) * 3, "phase_exports_w": (export_w / 3,) * 3}
+        caps.append(told.tick(t_s, output_w, export_w, **phases)[0])
 
     assert set(caps[200:]) == {4000}  # 12000 / 3
+
+
+def test_strict_holds_each_phase_of_an_export_limit_to_its_share_too(story):
+    told = story(max_grid_export_w=6000.0, phase_count=3, per_phase="strict")
+
+    # A third of 12 kW each, and all the loads on L2 and L3: L1 alone feeds in 4 kW, the site 3.
+    cap_w = closed(told, (1 / 3, 1 / 3, 1 / 3), 12000.0, loads_w=(0.0, 4500.0, 4500.0))[-1]
+
+    assert 0.9 * 2000 <= cap_w / 3 <= 2000
+
+
+def test_room_for_a_share_counts_from_when_the_phases_are_known_again(story):
+    told = story(max_multiplus_output_w=6000.0, per_phase=True, relax_hold_s=60.0)
+    told.limiter.adopt(3000.0)
+    even = {"phase_outputs_w": (1000.0, 1000.0, 1000.0)}
+
+    for t_s in range(50):
+        told.tick(t_s, 3000.0, **even)
+    for t_s in range(50, 70):
+        told.tick(t_s, None)
+    caps = [told.tick(t_s, 3000.0, **even)[0] for t_s in range(70, 140)]
+
+    assert caps[:60] == [3000] * 60
+    assert caps[-1] > 3000

@@ -5,9 +5,10 @@ import math
 import pytest
 from export_limiter.inverters import Site
 from export_limiter.measuring import Measuring
-from gx.fakebus import METER, SYSTEM, VEBUS, ess_site
+from gx.fakebus import METER, SETTINGS, SYSTEM, VEBUS, ess_site
 
 OTHER = "com.victronenergy.vebus.ttyUSB0"
+THIRD = "com.victronenergy.vebus.ttyUSB1"
 PV = "com.victronenergy.pvinverter.pv_1"
 
 
@@ -48,6 +49,7 @@ def with_values(name=VEBUS, **values):
 IN = "/Ac/ActiveIn/P"
 OUT = "/Ac/Out/P"
 INPUT = "/Ac/ActiveIn/ActiveInput"
+PHASES_1 = {"/Ac/Out/L1/P": 6000, "/Ac/ActiveIn/L1/P": 50}
 PHASES_3 = {
     "/Ac/NumberOfPhases": 3,
     "/Ac/Out/L1/P": 3000,
@@ -135,6 +137,106 @@ def test_without_systemcalc_the_lowest_instance_is_controlled():
     assert Rig(services).measure().controlled_w == 1500
 
 
+def test_a_system_that_is_gone_is_missed_under_whatever_name_it_returns():
+    rig = two_systems()
+    gone = [rig.measure(float(now)).inverter_gone for now in range(15)]
+
+    values = rig.services.pop(OTHER)
+    rig.site.vanished(OTHER)
+    away = rig.measure(15.0)
+    rig.services[THIRD] = values
+    rig.site.appeared(THIRD)
+    rig.site.learned(THIRD, values)
+    back = rig.measure(16.0)
+
+    assert not any(gone)
+    assert (away.inverter_gone, away.output_w, away.controlled_w) == (True, None, 5950)
+    assert (back.inverter_gone, back.output_w) == (False, 7450)
+
+
+def test_a_system_whose_unit_is_gone_is_missed():
+    rig = two_systems()
+    for now in range(15):
+        rig.measure(float(now))
+
+    rig.change(OTHER, {"/Connected": 0})
+
+    assert rig.measure(15.0).inverter_gone
+
+
+def test_a_system_that_is_there_under_two_names_for_some_seconds_is_one():
+    rig = Rig()
+    for now in range(20):
+        rig.measure(float(now))
+    rig.services[THIRD] = dict(rig.services[VEBUS])
+    rig.site.appeared(THIRD)
+    rig.site.learned(THIRD, rig.services[THIRD])
+    for now in range(20, 29):
+        rig.measure(float(now))
+
+    rig.site.vanished(VEBUS)
+
+    assert not any(rig.measure(float(now)).inverter_gone for now in range(29, 60))
+
+
+# --- the main system: the one with ESS of two; without `OTHER`'s own
+
+
+def main_of(rig, *gone, main=None):
+    """The main inverter once services are gone and systemcalc has made its choice."""
+    for name in gone:
+        rig.site.vanished(name)
+    if main:
+        rig.site.learned(SYSTEM, {"/VebusService": main})
+    return rig.site.main_inverter()
+
+
+def test_while_the_main_system_with_ess_is_away_none_without_takes_its_place():
+    rig = two_systems()
+    first = main_of(rig)
+    away = main_of(rig, VEBUS, main=OTHER)
+    lost = rig.measure()
+    rig.site.appeared(THIRD)
+    unknown = rig.site.main_inverter()
+    rig.site.learned(THIRD, rig.services[VEBUS])
+
+    assert (first, away) == (VEBUS, None)
+    assert lost.controlled_w is None
+    assert unknown is None
+    assert main_of(rig, main=THIRD) == THIRD
+
+
+def test_another_system_with_ess_may_become_the_main_one():
+    rig = two_systems(**{"/Hub4/AssistantId": 5})
+    main_of(rig)
+
+    assert main_of(rig, VEBUS, main=OTHER) == OTHER
+
+
+def test_a_main_system_that_loses_its_assistant_stays_the_main_one():
+    rig = two_systems()
+    main_of(rig)
+
+    rig.change(VEBUS, {"/Hub4/AssistantId": 0})
+
+    assert main_of(rig, main=OTHER) == VEBUS
+
+
+def test_without_any_ess_the_main_system_is_systemcalcs_choice():
+    rig = two_systems()
+    rig.change(VEBUS, {"/Hub4/AssistantId": 0})
+    main_of(rig)
+
+    assert main_of(rig, main=OTHER) == OTHER
+
+
+def test_while_systemcalc_makes_no_choice_the_main_system_with_ess_stays():
+    rig = two_systems()
+    main_of(rig)
+
+    assert main_of(rig, SYSTEM) == VEBUS  # the other one has the lower instance
+
+
 def test_which_one_is_the_first_follows_the_bus():
     site = Site()
     site.appeared(VEBUS)
@@ -176,6 +278,41 @@ def test_a_meter_that_vanished_is_not_replaced_by_the_input():
 
     rig.site.vanished(METER)
     del rig.services[METER]
+
+    assert rig.measure().export_w is None
+
+
+@pytest.mark.parametrize(
+    ("without_meter", "export_w"),
+    [
+        pytest.param(0, None, id="ESS is set to an external meter"),
+        pytest.param(1, -50, id="ESS is set to the inverter's own measurement"),
+        pytest.param(None, -50, id="not known"),
+    ],
+)
+@pytest.mark.parametrize("active_input", [0, 240])
+def test_a_meter_that_ess_is_set_to_is_not_replaced_by_the_input(
+    without_meter, export_w, active_input
+):
+    services = with_values(**PHASES_1, **{INPUT: active_input})
+    services[SETTINGS]["/Settings/CGwacs/RunWithoutGridMeter"] = without_meter
+    del services[METER]
+
+    measurement = Rig(services).measure(per_phase=True)
+
+    no_grid_w = None if export_w is None else 0
+    assert measurement.export_w == (export_w if active_input == 0 else no_grid_w)
+    assert measurement.phase_exports_w == (() if export_w is None else (-50,))
+
+
+def test_settings_that_are_away_for_a_while_are_remembered():
+    services = ess_site()
+    services[SETTINGS]["/Settings/CGwacs/RunWithoutGridMeter"] = 0
+    del services[METER]
+    rig = Rig(services)
+    rig.measure()
+
+    rig.site.vanished(SETTINGS)
 
     assert rig.measure().export_w is None
 
@@ -226,7 +363,7 @@ def test_a_second_system_without_a_figure_is_lost_data():
 
     rig.change(OTHER, {OUT: None})
 
-    assert rig.measure()[:2] == (None, None)
+    assert rig.measure()[:2] == (None, 5950)
 
 
 # --- figures that stand still: polled each second

@@ -16,8 +16,9 @@ from export_limiter.methods import ControlPoint, Methods
 from export_limiter.screen import discover_report, discover_screen, status_screen
 from export_limiter.status import TOLD_AT_ONCE, Identity, Telling, build, warnings_of
 from export_limiter.writes import Writer
-from gx.fakebus import HUB4, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
+from gx.fakebus import HUB4, METER, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
 
+EXPORT = {"max_grid_export_w": 3000.0}
 AGENT = Path(__file__).parents[2] / "agent"
 
 
@@ -154,8 +155,34 @@ def test_a_file_that_cant_be_written_and_a_share_that_cant_be_armed_are_warnings
     warnings = status_of(tmp_path, unwritten=state, config={"per_phase": True})["warnings"]
 
     assert warnings[0] == state
-    assert ["until the cap has followed" in text for text in warnings] == [False, True]
+    assert ["until the cap has followed" in text for text in warnings[:2]] == [False, True]
     assert status_of(tmp_path, config={"per_phase": "strict"})["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("config", "phases_w", "warned"),
+    [
+        pytest.param({"per_phase": True}, ((4990,), ()), False, id="outputs are known"),
+        pytest.param({"per_phase": True}, ((), ()), True, id="outputs are not known"),
+        pytest.param({"per_phase": "strict"}, ((), ()), False, id="one share, armed"),
+        pytest.param({**EXPORT, "per_phase": True}, ((4990,), (-1010,)), False, id="all known"),
+        pytest.param({**EXPORT, "per_phase": True}, ((4990,), ()), True, id="exports not known"),
+        pytest.param({**EXPORT, "per_phase": "strict"}, ((4990,), ()), True, id="strict too"),
+        pytest.param(EXPORT, ((), ()), False, id="without per_phase"),
+    ],
+)
+def test_a_share_of_phases_that_are_not_known_is_warned_of(tmp_path, config, phases_w, warned):
+    warnings = status_of(tmp_path, config=config, phases_w=phases_w)["warnings"]
+
+    assert any("the power of each phase is not known" in text for text in warnings) is warned
+
+
+def test_a_share_of_an_export_limit_is_never_armed(tmp_path):
+    config = {**EXPORT, "per_phase": "strict"}
+
+    warnings = status_of(tmp_path, config=config, phases_w=((4990,), (-1010,)))["warnings"]
+
+    assert ["until the cap has followed" in text for text in warnings] == [True]
 
 
 def test_the_screen_does_not_call_our_own_cap_somebody_elses(tmp_path):
@@ -263,6 +290,37 @@ def test_discover_knows_the_running_agents_own_cap(tmp_path, dry_run, ours):
         f"others: override 5000 W{own}",
         "others: grid feed-in limit 5000 W",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "without_meter", "warned"),
+    [
+        (EXPORT, 0, True),
+        (EXPORT, 1, False),
+        (EXPORT, None, False),
+        ({}, 0, False),
+    ],
+)
+def test_a_meter_that_ess_is_set_to_and_is_not_there_is_warned_of(limit, without_meter, warned):
+    services = ess_site()
+    services[SETTINGS]["/Settings/CGwacs/RunWithoutGridMeter"] = without_meter
+    there = site_of(services)
+    del services[METER]
+    config = Config(max_multiplus_output_w=5000.0, phase_count=1)._replace(**limit)
+
+    assert warnings_of(config, there) == []
+    found = warnings_of(config, site_of(services))
+
+    assert [text.startswith("no grid meter is there") for text in found] == [True] * warned
+
+
+def test_an_inverter_that_is_gone_is_warned_of():
+    config, site = Config(max_multiplus_output_w=5000.0, phase_count=1), site_of(ess_site())
+    gone = Measurement(None, 3000.0, inverter_gone=True)
+
+    found = warnings_of(config, site, measurement=gone)
+
+    assert [text.startswith("an inverter is gone") for text in found] == [True]
 
 
 def test_warnings_are_for_the_installer():

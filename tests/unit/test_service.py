@@ -555,7 +555,7 @@ def test_while_the_main_inverter_is_away_the_cap_is_kept_beside_another(tmp_path
 
     rig.bus.drop(VEBUS)
     rig.bus.tell(SYSTEM, **{"/VebusService": SECOND})
-    rig.run(100)
+    rig.run(100, lambda second: rig.bus.tell(SECOND, **{OUT: 1999 + second % 2}))
     away = rig.status
     rig.bus.services[VEBUS] = main
     rig.bus.announce()
