@@ -14,7 +14,6 @@ from export_limiter.config import Config
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
-from export_limiter.methods import ControlPoint
 from export_limiter.writes import Writer
 
 log = logging.getLogger(__name__)
@@ -90,18 +89,10 @@ class Backstop:
         elif not ours and self._limit_w is None:
             self._due_at = math.inf
         elif present_w != methods.limit_of(wanted_w) and self._writer.writes_left(now) > 0:
-            self._arm(point, present_w, wanted_w, now)
-        elif ours and now >= self._settled_at:
-            self._found.has_held(str(point))
-
-    def _arm(
-        self, point: ControlPoint, present_w: Optional[float], wanted_w: float, now: float
-    ) -> None:
-        # First where what was found is safe: else nobody could put it back after a restart.
-        self._found.will_write(str(point), present_w, wanted_w, stored=True)
-        if not self._found.warning:
             self._settled_at = now + SETTLE_S
             self._writer.write(point, wanted_w, self._armed)
+        elif ours and now >= self._settled_at:
+            self._found.has_held(str(point))
 
     def _beside_override(self) -> bool:
         return self._writer.point is not None and self._writer.point.method == "ess_override"

@@ -148,6 +148,11 @@ class FoundValues:
         if self._points.pop(point, None) is not None:
             self._save()
 
+    def save_again(self) -> None:
+        """Note what could not be noted, now that it may be possible."""
+        if self.warning:
+            self._save()
+
     def points(self) -> Dict[str, Dict[str, Any]]:
         """Every point we have written to."""
         return dict(self._points)

@@ -107,6 +107,7 @@ class Service:
         if now - self._rescanned_at >= RESCAN_S:
             self._rescanned_at = now
             self._bus.rescan()
+            self._found.save_again()
         if self._polling:
             return  # a poll always ends before the next tick, unless the loop was held up
         wanted = self._measuring.polled_paths(bool(self._config.per_phase))

@@ -586,3 +586,16 @@ def test_an_agent_that_starts_while_the_meter_is_away_does_not_measure_elsewhere
     rig.run(60)
 
     assert (rig.status["state"], rig.status["cap_w"]) == (state, 3000)
+
+
+def test_what_was_found_is_noted_once_that_is_possible(tmp_path):
+    rig = Rig(tmp_path / "state")
+    rig.run(30)
+    warned = rig.status["warnings"]
+
+    (tmp_path / "state").mkdir()
+    rig.run(60)
+
+    assert any("can't be written" in text for text in warned)
+    assert not any("can't be written" in text for text in rig.status["warnings"])
+    assert FoundValues(str(tmp_path / "state")).written(SETTINGS + SETTING) == 5000

@@ -452,17 +452,6 @@ def test_a_write_that_is_carried_out_late_is_no_change_of_anothers(rig):
     assert rig.values[-1] == 5000  # what is in force must not stay the higher one
 
 
-def test_no_backstop_is_stored_while_it_could_not_be_put_back(rig):
-    rig.directory.rmdir()
-
-    backstop = arm(rig)
-    before = rig.values
-    rig.directory.mkdir()
-    backstop.arm(5000.0, effect_of(), 600.0)
-
-    assert (before, rig.values) == ([], [5000])
-
-
 def test_the_backstop_is_not_put_back_with_the_last_write_of_the_day(tmp_path):
     rig = Rig(tmp_path, stored_writes_per_day=2)
     rig.setting()
