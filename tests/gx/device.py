@@ -221,6 +221,8 @@ class Device:
         give_keys(self.data, authorized_key)
         (self.data / "venus").mkdir()
         (self.data / "venus/unique-id").write_text(f"{self.spec.portal_id}\n")
+        # A device in the field has had these for long: no power cut takes them back.
+        subprocess.run(["sync", "--file-system", self.data], check=True)
 
     def _booted(self) -> bool:
         if not self.pid:
