@@ -65,7 +65,8 @@ def sequence(member, seed, length):
         done.append(operation.__name__)
         operation(member)
         held.wait_for_one(device, f"{device.spec.name} to run one agent after {done}")
-    upgrade(member)
+    completed = ask(device, "apply", member.new, tweaks=SHORT)
+    assert completed["state"] == "confirmed", completed
     held.tidy(device)
     return cap.held(LIMIT_W)
 
