@@ -28,6 +28,8 @@ TOLD_AT_ONCE = (
     "stored_writes_at",
 )
 
+UNMEASURED = Measurement(None, None)
+
 
 class Identity(NamedTuple):
     """Which program this is; ``commit`` is known inside a release only."""
@@ -140,7 +142,7 @@ def warnings_of(
     point: Optional[ControlPoint] = None,
     hunting: bool = False,
     notes: Sequence[Optional[str]] = (),
-    measurement: Measurement = Measurement(None, None),
+    measurement: Measurement = UNMEASURED,
 ) -> List[str]:
     """What an installer should look at, though the agent goes on; ``notes`` are its own."""
     found = ["the cap was hunting: set meter_delay_s to the meter's delay"] if hunting else []

@@ -20,6 +20,7 @@ _CGWACS = "/Settings/CGwacs"
 MODE = f"{_CGWACS}/Hub4Mode"
 MAX_DISCHARGE = f"{_CGWACS}/MaxDischargePower"
 BATTERY_LIFE_STATE = f"{_CGWACS}/BatteryLife/State"
+WITHOUT_METER = f"{_CGWACS}/RunWithoutGridMeter"
 SETPOINT = f"{_CGWACS}/AcPowerSetPoint"
 
 # path: type, default, minimum, maximum; as hub4control and systemcalc create them.
@@ -28,6 +29,7 @@ SETTINGS: dict[str, tuple[str, Value, float | None, float | None]] = {
     MAX_DISCHARGE: ("d", -1.0, -1, 1e6),
     BATTERY_LIFE_STATE: ("i", 10, None, None),
     SETPOINT: ("d", 50.0, -1e6, 1e6),
+    WITHOUT_METER: ("i", 0, 0, 1),
     f"{_CGWACS}/MaxFeedInPower": ("d", -1.0, -1, 1e6),
     f"{_CGWACS}/MaxChargePower": ("d", -1.0, -1, 1e6),
     f"{_CGWACS}/MaxDischargePercentage": ("d", 100.0, 0, 100),

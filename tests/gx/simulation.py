@@ -15,7 +15,7 @@ import dbus
 from gx import meters, system
 from gx.hub4 import OVERRIDE, Hub4
 from gx.item import Item, Value
-from gx.localsettings import MAX_DISCHARGE, MODE, Flash
+from gx.localsettings import MAX_DISCHARGE, MODE, WITHOUT_METER, Flash
 from gx.plant import ESS, Truth
 from gx.replay import Recording
 from gx.sitefile import SiteError, SiteSpec, make_plant, pv_of
@@ -56,7 +56,8 @@ class Simulation:
         self.notifications: list[str] = []
         self.recordings = [(self._add_recording(each), each) for each in _recordings(site)]
         self.flash = Flash(after, settings_file)
-        self.flash.load({MODE: site.hub4_mode, **site.settings})
+        given = {MODE: site.hub4_mode, WITHOUT_METER: 0 if site.grid_meter else 1}
+        self.flash.load({**given, **site.settings})
         self._add_services()
         self.hub4 = self._make_hub4()
         self._take_paths_away()

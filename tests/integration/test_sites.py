@@ -158,6 +158,47 @@ def test_several_systems_are_one_sum_and_one_is_limited(stage):
     )
 
 
+def test_an_inverter_that_nobody_limits_and_that_goes_away_gives_no_room(stage):
+    here = stage.site(vebus=[vebus(), OTHER], load_w=9000)
+    agent = stage.agent(max_multiplus_output_w=6000)
+    agent.wait_for(state="limiting", cap_w=near(4500))
+    here.let_pass(10)
+
+    here.do("fault", name="drop", service="vebus.ttyUSB0")
+    status = agent.wait_for(inverter_output_w=None)
+    here.let_pass(60)
+    later = agent.status()
+    here.do("fault", name="come", service="vebus.ttyUSB0")
+    back = agent.wait_for(inverter_output_w=lambda w: w is not None)
+
+    assert near(4500)(later["cap_w"])
+    assert [status["state"], later["state"]] == ["limiting", "limiting"]
+    gone = [
+        any("an inverter is gone" in text for text in each["warnings"]) for each in (later, back)
+    ]
+    assert gone == [True, False]
+
+
+def test_while_the_limited_inverter_is_away_another_does_not_take_its_place(stage):
+    here = stage.site(vebus=[vebus(), OTHER], load_w=9000)
+    agent = stage.agent(max_multiplus_output_w=6000)
+    agent.wait_for(state="limiting", cap_w=near(4500))
+    here.let_pass(10)
+    written = len(here.writes(OVERRIDE))
+
+    here.do("fault", name="drop", service="vebus.ttyS4", seconds=60, rename="vebus.ttyS3")
+    status = agent.wait_for(state="failsafe")
+    here.let_pass(40)
+    later = agent.status()
+    agent.wait_for(state="limiting", cap_w=near(4500), deadline_s=60)
+
+    assert status["reason"] == "no usable output measurement"
+    assert (later["state"], later["reason"]) == (status["state"], status["reason"])
+    refreshed = here.writes(OVERRIDE)[written:]
+    assert len(refreshed) >= 1
+    assert all(near(4500)(write["value"]) for write in refreshed)
+
+
 def test_a_multi_rs_is_recognised_and_left_alone(stage):
     here = stage.site(vebus=[], hub4=None, multi_rs=True)
     agent = stage.agent(**LIMIT)
@@ -384,6 +425,19 @@ def test_without_a_meter_the_ac_input_shows_the_export(stage):
 
     here.let_pass(10)
     assert 700 <= here.state()["export_w"] <= 1000
+
+
+def test_a_meter_that_is_not_there_at_the_start_is_waited_for(stage):
+    here = stage.site(**site(vebus(phases=1)), absent=[METER], pv_dc_w=6000, feed_in=True)
+    agent = stage.agent(**{**EXPORT, "max_grid_export_w": 1000}, phase_count=1)
+
+    status = agent.wait_for(state="failsafe", cap_w=near(1000), deadline_s=90)
+    here.do("fault", name="come", service=METER)
+    back = agent.wait_for(state=lambda s: s != "failsafe", cap_w=lambda w: w > 3000)
+
+    assert status["grid_export_w"] is None
+    assert any("no grid meter is there" in text for text in status["warnings"])
+    assert not any("no grid meter is there" in text for text in back["warnings"])
 
 
 @pytest.mark.parametrize("lag_s", [1, 3, 5])
