@@ -33,7 +33,9 @@ class Freshness:
         """Take in one tick's measurement; a frozen figure is as good as none, at once."""
         values = {"output": self._output_w(measurement), "export": measurement.export_w}
         first_at = self._first_at = now if self._first_at is None else self._first_at
-        frozen = measurement.frozen
+        frozen = set(measurement.frozen)
+        if self._every_inverter and "others" in frozen:
+            frozen.add("output")
         missing = [q for q in self._needed if values[q] is None or q in frozen]
         self._seen_at.update({q: now for q in self._needed if q not in missing})
         self.fresh = not missing

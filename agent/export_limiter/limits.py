@@ -14,7 +14,8 @@ class Measurement(NamedTuple):
 
     ``output_w`` is what all inverters deliver themselves, ``controlled_w`` the part of the one
     inverter that obeys the cap. The phase tuples follow L1, L2, L3 and are empty when unknown.
-    ``frozen`` names quantities ("output", "export") whose figure is there but no longer lives.
+    ``frozen`` names quantities whose figure is there but no longer lives: "output" (of the one
+    inverter), "others" (of an inverter beside it), "export".
     With ``inverter_gone`` fewer inverters are there than there have been, and ``output_w`` is
     ``None``: the one that does not tell any more may go on delivering.
     """
@@ -85,7 +86,7 @@ class Limits:
         every = []
         if self._output:
             # Known as long as the inverters tell it, whatever the grid meter does.
-            frozen = "output" in tick.measurement.frozen
+            frozen = {"output", "others"}.intersection(tick.measurement.frozen)
             other_w = None if frozen else tick.measurement.other_w
             output = self._output.bounds(other_w, tick.stored, tick.now)
             every.append(output.corrected(fixed_gain))

@@ -188,7 +188,7 @@ class Measuring:
             own_cap_w = cap_w if name == main else None
             still = self._stands_still(name, readings, metered_w, own_cap_w, patience_s, now)
             if still and output_w is not None and abs(output_w) > IDLE_W:
-                found.append("output")
+                found.append("output" if name == main else "others")
         output_w = outputs.get(main) if main else None
         if meter and self._stands_still(meter, readings, output_w, cap_w, FROZEN_S, now):
             found.append("export")

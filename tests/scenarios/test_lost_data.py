@@ -215,6 +215,24 @@ def test_an_output_limit_needs_the_figure_of_every_inverter_that_is_there(story,
     assert ticks[-1] == (5000, state)  # 6000 less what the other one delivered
 
 
+def test_an_export_limit_does_not_mind_another_inverter_that_stands_still(story):
+    told = story(**LIMIT)
+
+    ticks = [told.tick(t, 5500, 3000, controlled_w=5000, frozen=("others",)) for t in range(20)]
+
+    assert "failsafe" not in {state for _, state in ticks}
+
+
+def test_an_output_limit_counts_nothing_that_stands_still(story):
+    told = story(max_multiplus_output_w=6000.0)
+    told.tick(0, 3000, controlled_w=2000)
+
+    cap_w, state = told.tick(40, 3000, controlled_w=3000, frozen=("others",))
+
+    assert (cap_w, state) == (5000, "failsafe")
+    assert told.reason == "no usable output measurement"
+
+
 def test_failsafe_says_what_it_waits_for(story):
     told = settled(story)
     told.tell([(8, 9000, None, 8000, "failsafe"), (9, 8000, 2900, 8000, "failsafe")])

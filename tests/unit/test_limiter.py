@@ -69,7 +69,7 @@ def measurements(draw):
         nominal_w=draw(st.none() | st.floats(1_000, 60_000)),
         pv_inverter=draw(st.booleans()),
         assisting=draw(st.booleans()),
-        frozen=draw(st.sampled_from(((), (), (), ("output",), ("export",)))),
+        frozen=draw(st.sampled_from(((), (), (), ("output",), ("others",), ("export",)))),
     )
 
 
@@ -88,6 +88,7 @@ def play(config: Config, ticks, actuator: Actuator) -> list[Write]:
     for gap, measurement, accepted in ticks:
         now += gap * config.control_interval_s
         usable = measurement.controlled_w is not None and "output" not in measurement.frozen
+        others_ok = config.max_multiplus_output_w is None or "others" not in measurement.frozen
         if usable:
             outputs.append((now, measurement.controlled_w))
         export_ok = config.max_grid_export_w is None or (
@@ -98,7 +99,9 @@ def play(config: Config, ticks, actuator: Actuator) -> list[Write]:
         cap_w = limiter.decide(measurement, now, actuator).cap_w
         if cap_w is not None and cap_w != before_w and accepted:
             highest_w = max(recent) if recent else None
-            writes.append(Write(now, before_w, cap_w, highest_w, usable and export_ok))
+            writes.append(
+                Write(now, before_w, cap_w, highest_w, usable and others_ok and export_ok)
+            )
             limiter.wrote(cap_w, now)
     return writes
 
