@@ -44,23 +44,28 @@ NO_CHANGE = Bounds()
 
 
 class OutputLimit:
-    """The inverter's own output: the cap that meets it is the limit itself, armed beforehand."""
+    """The inverter's own output: the cap that meets it is the limit itself, armed beforehand.
 
-    def __init__(self, limit_w: float) -> None:
+    With ``share_w`` that is one phase's share, where the control point knows only the total.
+    """
+
+    def __init__(self, limit_w: float, share_w: Optional[float] = None) -> None:
         self._limit_w = limit_w
+        self._share_w = limit_w if share_w is None else share_w
         self._other = Highest()
 
-    def bounds(self, other_w: Optional[float], stored: bool, now: float) -> Bounds:
+    def bounds(self, other_w: Optional[float], stored: bool, per_phase: bool, now: float) -> Bounds:
         """Bounds beside what inverters deliver that we do not control, ``None`` if not known.
 
         It is left to them for some time after they deliver less: each move of the cap is a write.
         Where it is not known the cap still comes down to the limit, and never rises.
         """
+        limit_w = self._limit_w if per_phase else self._share_w
         if other_w is None:
-            return Bounds(tighten_w=self._limit_w)
+            return Bounds(tighten_w=limit_w)
         highest_w = self._other.of(max(0.0, other_w), now, OTHER_STORED_S if stored else OTHER_S)
         grain_w = OTHER_STORED_GRAIN_W if stored else OTHER_GRAIN_W
-        cap_w = self._limit_w - grain_w * math.ceil(round(highest_w) / grain_w)
+        cap_w = limit_w - grain_w * math.ceil(round(highest_w) / grain_w)
         return Bounds(cap_w, cap_w)
 
 

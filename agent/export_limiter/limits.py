@@ -70,7 +70,8 @@ class Limits:
         output_w, export_w = config.max_multiplus_output_w, config.max_grid_export_w
         strict = config.per_phase == "strict"
         if output_w is not None:
-            self._output = OutputLimit(output_w / config.phase_count if strict else output_w)
+            share_w = output_w / config.phase_count if strict else None
+            self._output = OutputLimit(output_w, share_w)
             if config.per_phase and not strict:
                 self._output_share = PhaseShare(output_w, config)
         if export_w is not None:
@@ -88,7 +89,7 @@ class Limits:
             # Known as long as the inverters tell it, whatever the grid meter does.
             frozen = {"output", "others"}.intersection(tick.measurement.frozen)
             other_w = None if frozen else tick.measurement.other_w
-            output = self._output.bounds(other_w, tick.stored, tick.now)
+            output = self._output.bounds(other_w, tick.stored, tick.per_phase, tick.now)
             every.append(output.corrected(fixed_gain))
         if self.export:
             gain = fixed_gain if tick.stored else tick.gain

@@ -86,6 +86,13 @@ def test_a_control_point_for_each_phase_needs_no_shares(story):
     assert told.limiter.cap_w == 6000
 
 
+def test_strict_gives_each_phase_its_share_once_where_each_has_a_control_point(story):
+    told = story(**LIMIT, per_phase="strict")
+
+    # 6000 W over three paths is 2000 W each.
+    assert told.tick(0, 3000, actuator=EACH)[0] == 6000
+
+
 def test_unknown_phases_never_relax_a_shared_limit(story):
     told = story(**LIMIT, per_phase=True)
     told.limiter.adopt(3000.0)
