@@ -163,7 +163,10 @@ class Service:
         same = self._earlier.get("control_point") == str(verdict.point)
         earlier_w = self._earlier.get("cap_w") if same else None
         self._earlier = {} if same else self._earlier
-        self._limiter.adopt(self.writer.use(verdict.point, earlier_w))
+        present_w = self.writer.use(verdict.point, earlier_w)
+        if present_w is None and resumed and self._measurement.controlled_w is None:
+            present_w = self._limiter.cap_w  # with no figure to start from, the best that we know
+        self._limiter.adopt(present_w)
         self._trust.start_over()
 
     def _put(self, decision: Decision, now: float) -> Decision:

@@ -599,3 +599,22 @@ def test_what_was_found_is_noted_once_that_is_possible(tmp_path):
     assert any("can't be written" in text for text in warned)
     assert not any("can't be written" in text for text in rig.status["warnings"])
     assert FoundValues(str(tmp_path / "state")).written(SETTINGS + SETTING) == 5000
+
+
+def test_a_hub4_that_comes_back_while_data_is_lost_gets_the_last_cap(tmp_path):
+    rig = Rig(tmp_path, max_multiplus_output_w=None, max_grid_export_w=0.0)
+    rig.run(5)
+    rig.bus.tell(VEBUS, **{OUT: None})
+    rig.run(5)
+    last_w = rig.status["cap_w"]
+
+    services = rig.bus.services.pop(HUB4)
+    rig.service.vanished(HUB4)
+    rig.run(10)
+    rig.bus.services[HUB4] = {**services, OVERRIDE: None}
+    rig.service.appeared(HUB4)
+    rig.service.learned(HUB4, rig.bus.services[HUB4])
+    rig.run(3)
+
+    assert rig.status["state"] == "failsafe"
+    assert 0 < rig.bus.services[HUB4][OVERRIDE] <= last_w
