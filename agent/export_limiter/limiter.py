@@ -22,6 +22,7 @@ FAILSAFE = "failsafe"
 LIMITING = "limiting"
 RELAXING = "relaxing"
 MONITORING = "monitoring"
+NO_METER = "no grid meter is there, and ESS is set to an external one"
 FLOOR_ABOVE_LIMIT = "the floor of %.0f W keeps the limit from being met"
 
 LOOK_BACK_S = 5.0  # a cap above the highest output of this long binds nothing
@@ -125,7 +126,7 @@ class Limiter:
         cap_w = self._next_cap(caps, actuator, now)
         if cap_w is not None and self._not_worth_a_write(cap_w, highest_w):
             cap_w = self.cap_w
-        return self._decision(cap_w, bounds, binding, measurement.assisting)
+        return self._decision(cap_w, bounds, binding, measurement)
 
     def _tick(self, measurement: Measurement, now: float, actuator: Actuator) -> Tick:
         # In whole hundredths where each correction is a write to flash.
@@ -197,17 +198,17 @@ class Limiter:
         return unbound and abs(cap_w - self.cap_w) <= QUIET_MOVE_W
 
     def _decision(
-        self, cap_w: Optional[float], bounds: Bounds, binding: bool, assisting: bool
+        self, cap_w: Optional[float], bounds: Bounds, binding: bool, measurement: Measurement
     ) -> Decision:
         floor = floor_w(self._config)
         state, reason = MONITORING, "output is below the cap"
         if self._data.failsafe:
-            lost = " and ".join(self._data.lost)
-            state = FAILSAFE
-            reason = (
-                "no usable %s measurement" % lost if lost else "waiting for steady measurements"
-            )
-        elif assisting:
+            state, reason = FAILSAFE, "waiting for steady measurements"
+            if self._data.lost:
+                reason = "no usable %s measurement" % " and ".join(self._data.lost)
+            if "export" in self._data.lost and measurement.no_meter:
+                reason += ": %s" % NO_METER
+        elif measurement.assisting:
             state, reason = LIMITING if binding else MONITORING, "power assist"
         elif cap_w is not None and cap_w <= floor and bounds.tighten_w < floor:
             state = LIMITING

@@ -17,7 +17,8 @@ class Measurement(NamedTuple):
     ``frozen`` names quantities whose figure is there but no longer lives: "output" (of the one
     inverter), "others" (of an inverter beside it), "export".
     With ``inverter_gone`` fewer inverters are there than there have been, and ``output_w`` is
-    ``None``: the one that does not tell any more may go on delivering.
+    ``None``: the one that does not tell any more may go on delivering. With ``no_meter`` ESS is
+    set to an external grid meter, and none has been seen.
     """
 
     output_w: Optional[float]
@@ -30,6 +31,7 @@ class Measurement(NamedTuple):
     assisting: bool = False
     frozen: Tuple[str, ...] = ()
     inverter_gone: bool = False
+    no_meter: bool = False
 
     @property
     def other_w(self) -> Optional[float]:

@@ -78,6 +78,7 @@ class Measuring:
             assisting=bool(main and self._site.assisting(main)),
             frozen=self._frozen(main, readings, outputs, export_w, binding_cap_w, now),
             inverter_gone=gone,
+            no_meter=self._site.meter() is None and self._site.meter_lost(),
         )
 
     def _gone(self, there: int, now: float) -> bool:

@@ -153,11 +153,6 @@ def warnings_of(
             "an inverter is gone: what it delivers is not known, so the cap keeps the room that it "
             "had until the inverter is back or the agent starts anew"
         )
-    if config.max_grid_export_w is not None and site.meter() is None and site.meter_lost():
-        found.append(
-            "no grid meter is there, and ESS is set to an external one: where there is none, set "
-            'Grid metering to "Inverter/Charger"'
-        )
     if config.max_grid_export_w is not None and point is not None and point.stored:
         found.append(
             "the export limit is a fixed cap, failsafe_limit_w: a setting on flash can't follow "

@@ -436,8 +436,8 @@ def test_a_meter_that_is_not_there_at_the_start_is_waited_for(stage):
     back = agent.wait_for(state=lambda s: s != "failsafe", cap_w=lambda w: w > 3000)
 
     assert status["grid_export_w"] is None
-    assert any("no grid meter is there" in text for text in status["warnings"])
-    assert not any("no grid meter is there" in text for text in back["warnings"])
+    assert "no grid meter is there" in status["reason"]
+    assert "no grid meter is there" not in back["reason"]
 
 
 @pytest.mark.parametrize("lag_s", [1, 3, 5])

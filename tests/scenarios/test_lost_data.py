@@ -233,6 +233,22 @@ def test_an_output_limit_counts_nothing_that_stands_still(story):
     assert told.reason == "no usable output measurement"
 
 
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ((9000, None), "export measurement: no grid meter is there, and ESS is set to an external"),
+        ((None, 3900), "output measurement"),
+    ],
+)
+def test_failsafe_says_why_the_export_is_not_known(story, figures, reason):
+    told = settled(story)
+
+    told.tick(9, *figures, no_meter=True)
+
+    assert told.reason.startswith("no usable " + reason)
+    assert ("no grid meter" in told.reason) is (figures[1] is None)
+
+
 def test_failsafe_says_what_it_waits_for(story):
     told = settled(story)
     told.tell([(8, 9000, None, 8000, "failsafe"), (9, 8000, 2900, 8000, "failsafe")])

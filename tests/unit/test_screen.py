@@ -16,7 +16,7 @@ from export_limiter.methods import ControlPoint, Methods
 from export_limiter.screen import discover_report, discover_screen, status_screen
 from export_limiter.status import TOLD_AT_ONCE, Identity, Telling, build, warnings_of
 from export_limiter.writes import Writer
-from gx.fakebus import HUB4, METER, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
+from gx.fakebus import HUB4, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
 
 EXPORT = {"max_grid_export_w": 3000.0}
 AGENT = Path(__file__).parents[2] / "agent"
@@ -290,28 +290,6 @@ def test_discover_knows_the_running_agents_own_cap(tmp_path, dry_run, ours):
         f"others: override 5000 W{own}",
         "others: grid feed-in limit 5000 W",
     ]
-
-
-@pytest.mark.parametrize(
-    ("limit", "without_meter", "warned"),
-    [
-        (EXPORT, 0, True),
-        (EXPORT, 1, False),
-        (EXPORT, None, False),
-        ({}, 0, False),
-    ],
-)
-def test_a_meter_that_ess_is_set_to_and_is_not_there_is_warned_of(limit, without_meter, warned):
-    services = ess_site()
-    services[SETTINGS]["/Settings/CGwacs/RunWithoutGridMeter"] = without_meter
-    there = site_of(services)
-    del services[METER]
-    config = Config(max_multiplus_output_w=5000.0, phase_count=1)._replace(**limit)
-
-    assert warnings_of(config, there) == []
-    found = warnings_of(config, site_of(services))
-
-    assert [text.startswith("no grid meter is there") for text in found] == [True] * warned
 
 
 def test_an_inverter_that_is_gone_is_warned_of():

@@ -572,9 +572,15 @@ def test_while_the_main_inverter_is_away_the_cap_is_kept_beside_another(tmp_path
     assert rig.status["state"] == "limiting"
 
 
-@pytest.mark.parametrize(("without_meter", "state"), [(0, "failsafe"), (1, "limiting")])
+@pytest.mark.parametrize(
+    ("without_meter", "state", "reason"),
+    [
+        (0, "failsafe", "no usable export measurement: no grid meter is there, and ESS is set"),
+        (1, "limiting", "output is held at the cap"),
+    ],
+)
 def test_an_agent_that_starts_while_the_meter_is_away_does_not_measure_elsewhere(
-    tmp_path, without_meter, state
+    tmp_path, without_meter, state, reason
 ):
     services = ess_site()
     services[SETTINGS]["/Settings/CGwacs/RunWithoutGridMeter"] = without_meter
@@ -586,6 +592,7 @@ def test_an_agent_that_starts_while_the_meter_is_away_does_not_measure_elsewhere
     rig.run(60)
 
     assert (rig.status["state"], rig.status["cap_w"]) == (state, 3000)
+    assert rig.status["reason"].startswith(reason)
 
 
 def test_what_was_found_is_noted_once_that_is_possible(tmp_path):
