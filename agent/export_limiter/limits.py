@@ -89,8 +89,7 @@ class Limits:
         every = []
         if self._output:
             # Known as long as the inverters tell it, whatever the grid meter does.
-            frozen = {"output", "others"}.intersection(tick.measurement.frozen)
-            other_w = None if frozen else tick.measurement.other_w
+            other_w = tick.measurement.other_w
             output = self._output.bounds(other_w, tick.stored, tick.per_phase, tick.now)
             every.append(output.corrected(fixed_gain))
         if self.export:

@@ -77,6 +77,13 @@ def test_strict_gives_one_share_whatever_the_phases_do(story):
     )
 
 
+def test_strict_needs_no_phases(story):
+    told = story(**LIMIT, per_phase="strict")
+    told.limiter.adopt(1500.0)
+
+    assert [told.tick(t_s, 1000)[0] for t_s in range(3)] == [2000, 2000, 2000]
+
+
 def test_a_control_point_for_each_phase_needs_no_shares(story):
     told = story(**LIMIT, per_phase=True)
 
