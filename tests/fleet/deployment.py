@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,6 +89,30 @@ fi
 exec ssh "$@"
 """
 
+# Runs a command at a terminal of its own; types an answer when it has asked and waits: what is
+# typed sooner is thrown away.
+TERMINAL = """
+import os, pty, select, sys
+prompt, answer, *words = sys.argv[1:]
+child, terminal = pty.fork()
+if not child:
+    os.execvp(words[0], words)
+said = b""
+while True:
+    if not select.select([terminal], [], [], 1)[0]:
+        if prompt.encode() in said:
+            os.write(terminal, answer.encode() + b"\\r")
+            said = b""
+        continue
+    try:
+        read = os.read(terminal, 4096)
+    except OSError:
+        break
+    os.write(1, read)
+    said += read
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
 
 class Controller:
     """Runs playbooks on some devices of a fleet, with the limits of the inventory."""
@@ -107,11 +132,10 @@ class Controller:
         playbook: str,
         devices: Iterable[Device],
         *arguments: str,
-        cwd: Path = REPOSITORY,
-        **variables: object,
+        **variables: Any,
     ) -> Played:
         """Run a playbook on these devices; variables go before those of the inventory."""
-        return self.finish(self.start(playbook, devices, *arguments, cwd=cwd, **variables))
+        return self.finish(self.start(playbook, devices, *arguments, **variables))
 
     def start(
         self,
@@ -119,9 +143,13 @@ class Controller:
         devices: Iterable[Device],
         *arguments: str,
         cwd: Path = REPOSITORY,
+        answering: tuple[str, str] | None = None,
         **variables: object,
     ) -> subprocess.Popen[str]:
-        """Start a playbook, in a session of its own; one at a time."""
+        """Start a playbook, in a session of its own; one at a time.
+
+        `answering` is a prompt, and what is typed then; without it there is no terminal.
+        """
         self.report.unlink(missing_ok=True)
         self.executions.write_text("")
         given = {
@@ -134,7 +162,8 @@ class Controller:
             **variables,
         }
         names = ",".join(device.spec.name for device in devices)
-        command = ["ansible-playbook", f"playbooks/{playbook}.yml", "--limit", names]
+        at = [sys.executable, "-c", TERMINAL, *answering] if answering else []
+        command = [*at, "ansible-playbook", f"playbooks/{playbook}.yml", "--limit", names]
         return subprocess.Popen(
             self.fleet.command(*command, "-e", json.dumps(given), *arguments, cwd=cwd),
             env=self.fleet.environment(),

@@ -55,6 +55,41 @@ def test_check_exits_2_for_drift_and_names_it(controller, deployed):
     assert played.rows["dayfly"]["reason"] == "code: json.py is foreign"
 
 
+BOOT_LINE = "sed -i.kept /venus-export-limiter/d /data/rc.local"
+# What is done to a device, what undoes it, and the drift that it is.
+DRIFTS = {
+    "config": (
+        f"cd /data/{BASE}/current; cp -p config.json /run/kept; echo {{}} >config.json",
+        f"cp -p /run/kept /data/{BASE}/current/config.json",
+        "code: config.json is changed",
+    ),
+    "boot line": (BOOT_LINE, "mv /data/rc.local.kept /data/rc.local", "boot line: absent"),
+    "run state": (f"svc -d /service/{BASE}", f"svc -u /service/{BASE}", "service: down"),
+    "foreign file": (f"touch /data/{BASE}/x", f"rm /data/{BASE}/x", "foreign files: x"),
+    "undecided": (
+        f"echo '{{}}' >/data/{BASE}/pending",
+        f"rm /data/{BASE}/pending",
+        "release: its activation was left undecided",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DRIFTS)
+def test_check_finds_what_was_changed_on_the_device_and_leaves_it(controller, deployed, kind):
+    change, undo, drift = DRIFTS[kind]
+    deployed.run(change)
+    wait_until(lambda: agents(deployed) == (kind != "run state"), "the agent to end or to stay")
+    before = deployment.tree(deployed, without=["log"])
+
+    played = controller.play("check", [deployed])
+    after = deployment.tree(deployed, without=["log"])
+    deployed.run(undo)
+
+    assert (played.code, played.rows["dayfly"]["reason"]) == (2, drift), played.text
+    assert after == before
+    wait_until(lambda: agents(deployed) == 1, "the agent")
+
+
 def test_check_exits_2_for_another_limit_than_the_inventory_has(controller, deployed):
     played = controller.play("check", [deployed], export_limiter_max_multiplus_output_w=5000)
 
@@ -143,6 +178,10 @@ def test_older_version_is_refused_unless_asked_for(controller, deployed, reposit
     assert played.code == 2
     told = " ".join(played.text.split())
     assert "is version 0.0.1, the device has" in told
+    asked_for = controller.play(
+        "deploy", [deployed], "--check", **older, export_limiter_allow_older=True
+    )
+    assert (asked_for.code, asked_for.states) == (0, {"dayfly": "not tried"}), asked_for.text
 
 
 def test_edited_tree_is_refused_without_a_terminal(controller, deployed, repository):
@@ -156,6 +195,26 @@ def test_edited_tree_is_refused_without_a_terminal(controller, deployed, reposit
     assert "was not named" in " ".join(played.text.split())
     assert controller.count_executions() == 1
     assert deployment.tree(deployed, without=["log"]) == before
+
+
+PROMPT = "Type its first eight digits to deploy them"
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "misnamed"])
+def test_edited_tree_is_deployed_only_when_its_digits_are_typed(
+    controller, deployed, repository, named
+):
+    repository.commit({})
+    edited = deployment.pin.worktree(str(repository.directory))
+    answer = edited.sha256[:8] if named else "0" * 8
+    given = {"export_limiter_commit": "worktree", "export_limiter_max_multiplus_output_w": 20000}
+
+    played = controller.play("deploy", [deployed], "--check", answering=(PROMPT, answer), **given)
+
+    told = " ".join(played.text.split())
+    assert f"Their sha256 is {edited.sha256}." in told
+    assert ("Nothing was touched" in told, played.code) == ((False, 0) if named else (True, 2))
+    assert played.states == ({"dayfly": "not tried"} if named else {})
 
 
 def test_first_version_on_the_device_is_refused_with_what_removes_it(controller, make_device):

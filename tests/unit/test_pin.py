@@ -83,12 +83,28 @@ def test_edited_tree_is_numbered_by_its_content_as_a_commit_of_it_would_be(
     assert edited.files == pin.build(str(repository), commit(repository)).files
 
 
-@pytest.mark.parametrize("changed", ["run", "VERSION"])
-def test_another_byte_is_another_hash_and_refused(repository: Path, changed: str) -> None:
+def flip(agent: Path) -> None:
+    (agent / "run").write_text("#!/bin/su\n")
+
+
+def truncate(agent: Path) -> None:
+    (agent / "VERSION").write_text("")
+
+
+def add(agent: Path) -> None:
+    (agent / "json.py").write_text("")
+
+
+def drop(agent: Path) -> None:
+    (agent / "export_limiter/__init__.py").unlink()
+
+
+@pytest.mark.parametrize("spoil", [flip, truncate, add, drop])
+def test_any_other_byte_is_another_hash_and_refused(repository: Path, spoil: object) -> None:
     pinned = pin.build(str(repository), commit(repository)).sha256
 
-    with (repository / "agent" / changed).open("a") as file:
-        file.write("x")
+    assert callable(spoil)
+    spoil(repository / "agent")
     release = pin.build(str(repository), commit(repository))
 
     with pytest.raises(pin.PinError, match=f"the inventory pins {pinned}"):
