@@ -185,8 +185,8 @@ class Service:
             return decision._replace(state=state, reason=reason)
         self.writer.put(self._backstop.telling_w(cap_w, self._trust.effect), now, self._wrote)
         self._backstop.arm(self._limiter.cap_w, self._trust.effect, now)
-        spent = point.stored and not self.writer.busy and not self.writer.writes_left(now)
-        if spent and (self._limiter.cap_w is None or cap_w < self._limiter.cap_w):
+        lower = self._limiter.cap_w is None or cap_w < self._limiter.cap_w
+        if self.writer.spent(now) and (lower or self.writer.stale):
             reason = "all %d stored writes of a day are used" % self._config.stored_writes_per_day
             return decision._replace(state=NOT_ENFORCEABLE, reason=reason)
         return decision

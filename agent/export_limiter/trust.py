@@ -42,7 +42,7 @@ class Trust:
     ) -> None:
         """A cap that is refused, not taken over or not obeyed sends us to the next method."""
         output_w = measurement.controlled_w
-        if not verdict.enforceable or output_w is None:
+        if not verdict.enforceable or output_w is None or self._writer.spent(now):
             self.effect.pause()
             return
         if self._writer.refusals >= REFUSALS:

@@ -73,7 +73,7 @@ class Writer:
         # Of a write that was never answered: it may be carried out when the peer wakes up.
         self._unanswered_w: Optional[float] = None
         self._written_at = -math.inf
-        self._stale = False
+        self.stale = False
         # Of an earlier run; its clock starts anew at each boot.
         self.stored_at: Deque[float] = deque(sorted(t for t in stored_at if t <= clock()))
 
@@ -85,7 +85,7 @@ class Writer:
         self.point = point
         self.refusals = 0.0
         self._written_at = -math.inf
-        self._stale = False
+        self.stale = False
         present_w = self.present_w()
         ours = self._found.is_ours(str(point), present_w)
         if not point.stored and earlier_cap_w is not None and present_w is not None:
@@ -145,7 +145,7 @@ class Writer:
         """
         if self.point is None or self.busy or self._value_w is None or self._config.dry_run:
             return False
-        if self._stale:
+        if self.stale:
             return False
         present_w = self.present_w()
         raised = present_w is not None and present_w > self._value_w + len(self.point.paths)
@@ -153,7 +153,7 @@ class Writer:
 
     def renew(self) -> None:
         """Write at the next tick even though the cap is unchanged."""
-        self._stale = True
+        self.stale = True
 
     def left(self, service: str) -> None:
         """The service is gone, and with it the cap; nobody has changed it."""
@@ -166,6 +166,11 @@ class Writer:
             self.stored_at.popleft()
         return self._config.stored_writes_per_day - len(self.stored_at)
 
+    def spent(self, now: float) -> bool:
+        """Whether nothing more can be written to a stored point today."""
+        stored = self.point is not None and self.point.stored
+        return stored and not self.busy and self.writes_left(now) <= 0
+
     def put(self, cap_w: float, now: float, done: Callable[[float], None]) -> None:
         """Have ``cap_w`` in force; ``done(cap_w)`` once it is. Nothing to do is nothing written."""
         point = self.point
@@ -173,7 +178,7 @@ class Writer:
         if point is None or self.busy:
             return
         refresh = not point.stored and now - self._written_at >= REFRESH_S
-        due = refresh or self._stale
+        due = refresh or self.stale
         if self._value_w is not None and abs(cap_w - self._value_w) <= SAME_W and not due:
             return
 
@@ -220,7 +225,7 @@ class Writer:
                 self.stored_at.append(now)
         if point == self.point:
             self.refusals = 0.0
-            self._value_w, self._written_at, self._stale = cap_w, now, False
+            self._value_w, self._written_at, self.stale = cap_w, now, False
             self._unanswered_w = None
         done(cap_w)
 
@@ -236,4 +241,4 @@ class Writer:
             silent = error in victron.NO_ANSWER
             self.refusals += SILENCE if silent else 1.0
             if silent:
-                self._unanswered_w, self._stale = cap_w, True
+                self._unanswered_w, self.stale = cap_w, True
