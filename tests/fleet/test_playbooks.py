@@ -35,13 +35,13 @@ def deployed(fleet, repository, tmp_path_factory):
 
 
 def test_check_finds_nothing_on_a_device_that_is_as_wanted(controller, deployed):
-    before = deployment.tree(deployed, without=["log"])
+    before = deployment.tree(deployed, without=["log", f"{BASE}/state.json"])
 
     played = controller.play("check", [deployed])
 
     assert (played.code, played.states) == (0, {"dayfly": "as wanted"}), played.text
     assert controller.count_executions() == 1
-    assert deployment.tree(deployed, without=["log"]) == before
+    assert deployment.tree(deployed, without=["log", f"{BASE}/state.json"]) == before
 
 
 def test_check_exits_2_for_drift_and_names_it(controller, deployed):
@@ -79,10 +79,10 @@ def test_check_finds_what_was_changed_on_the_device_and_leaves_it(controller, de
     change, undo, drift = DRIFTS[kind]
     deployed.run(change)
     wait_until(lambda: agents(deployed) == (kind != "run state"), "the agent to end or to stay")
-    before = deployment.tree(deployed, without=["log"])
+    before = deployment.tree(deployed, without=["log", f"{BASE}/state.json"])
 
     played = controller.play("check", [deployed])
-    after = deployment.tree(deployed, without=["log"])
+    after = deployment.tree(deployed, without=["log", f"{BASE}/state.json"])
     deployed.run(undo)
 
     assert (played.code, played.rows["dayfly"]["reason"]) == (2, drift), played.text
@@ -135,7 +135,7 @@ def test_discover_names_the_methods_and_writes_nothing(controller, make_device):
 
 
 def test_check_mode_shows_the_difference_and_touches_nothing(controller, deployed):
-    before = deployment.tree(deployed, without=["log"])
+    before = deployment.tree(deployed, without=["log", f"{BASE}/state.json"])
     tighter = {"export_limiter_max_multiplus_output_w": 20000}
 
     played = controller.play("deploy", [deployed], "--check", "--diff", **tighter)
@@ -144,7 +144,7 @@ def test_check_mode_shows_the_difference_and_touches_nothing(controller, deploye
     assert '-  "max_multiplus_output_w": 30000,' in played.text
     assert '+  "max_multiplus_output_w": 20000,' in played.text
     assert controller.count_executions() == 1
-    assert deployment.tree(deployed, without=["log"]) == before
+    assert deployment.tree(deployed, without=["log", f"{BASE}/state.json"]) == before
 
 
 def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
@@ -186,7 +186,7 @@ def test_older_version_is_refused_unless_asked_for(controller, deployed, reposit
 
 def test_edited_tree_is_refused_without_a_terminal(controller, deployed, repository):
     repository.commit({})
-    before = deployment.tree(deployed, without=["log"])
+    before = deployment.tree(deployed, without=["log", f"{BASE}/state.json"])
     edited = {"export_limiter_commit": "worktree", "export_limiter_max_multiplus_output_w": 20000}
 
     played = controller.play("deploy", [deployed], **edited)
@@ -194,7 +194,7 @@ def test_edited_tree_is_refused_without_a_terminal(controller, deployed, reposit
     assert played.code == 2
     assert "was not named" in " ".join(played.text.split())
     assert controller.count_executions() == 1
-    assert deployment.tree(deployed, without=["log"]) == before
+    assert deployment.tree(deployed, without=["log", f"{BASE}/state.json"]) == before
 
 
 PROMPT = "Type its first eight digits to deploy them"
