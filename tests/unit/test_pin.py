@@ -230,6 +230,35 @@ def test_signed_commit_is_taken_from_a_signer_only(repository: Path, tmp_path: P
         pin.build(str(repository), heads["stranger"], str(signers))
 
 
+# Signs and finds every signature good, as a keyring with a stranger's key in it would.
+KEYRING = """#!/bin/sh
+case "$*" in
+*--verify*) echo '[GNUPG:] NEWSIG'; echo '[GNUPG:] GOODSIG 0 stranger'
+    echo '[GNUPG:] VALIDSIG 0 0 0 0 0 0 0 0 0 0'; echo '[GNUPG:] TRUST_ULTIMATE 0 pgp' ;;
+*) echo '-----BEGIN PGP SIGNATURE-----'; echo; echo x; echo '-----END PGP SIGNATURE-----'
+    echo >&2; echo '[GNUPG:] SIG_CREATED D' >&2 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("setting", ["gpg.program", "gpg.openpgp.program"])
+def test_signature_by_a_key_of_a_keyring_is_none_of_the_signers(
+    repository: Path, tmp_path: Path, setting: str
+) -> None:
+    keyring, signers = tmp_path / "keyring", tmp_path / "signers"
+    keyring.write_text(KEYRING)
+    keyring.chmod(0o755)
+    signers.write_text("")
+    git(repository, "config", setting, str(keyring))
+    git(repository, "add", "agent")
+    git(repository, "commit", "--quiet", "-S", "--message", "x")
+    head = git(repository, "rev-parse", "HEAD")
+    git(repository, "verify-commit", head)  # git itself is content with it
+
+    with pytest.raises(pin.PinError, match="no good signature"):
+        pin.build(str(repository), head, str(signers))
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROLE / "controller/pin.py", *arguments]
     return subprocess.run(command, capture_output=True, text=True)

@@ -207,9 +207,12 @@ def _bare(directory: str) -> bool:
 def _verify_signature(directory: str, commit: str, signers: str) -> None:
     if not os.path.isfile(signers):
         raise PinError(f"the allowed-signers file {signers} does not exist")
-    setting = "gpg.ssh.allowedSignersFile=" + os.path.abspath(signers)
+    settings = ["-c", "gpg.ssh.allowedSignersFile=" + os.path.abspath(signers)]
+    # A signature names its kind, and any key of a keyring would be good enough for the others.
+    for other in ("gpg.program", "gpg.openpgp.program", "gpg.x509.program"):
+        settings += ["-c", other + "=false"]
     unsigned = f"commit {commit} has no good signature by anyone in {signers}"
-    _git(directory, "-c", setting, "verify-commit", commit, refusal=unsigned)
+    _git(directory, *settings, "verify-commit", commit, refusal=unsigned)
 
 
 def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "") -> bytes:
