@@ -61,6 +61,7 @@ def test_defaults_of_the_role_are_those_of_its_argument_spec() -> None:
         ({"methods": "auto"}, {"methods": ["auto"]}),
         ({"methods": "ess_override,ess_setting"}, {"methods": ["ess_override", "ess_setting"]}),
         ({"failsafe_limit_w": None}, {}),
+        ({"per_phase": None, "methods": None, "min_output_limit_w": None}, {}),
     ],
     ids=str,
 )
@@ -85,6 +86,51 @@ def test_fleet_variables_stay_on_the_controller() -> None:
 
     assert "portal_id" not in json.loads(site.config)
     assert site.settings["health_s"] == 30
+
+
+def test_empty_variable_is_its_default() -> None:
+    optional = {name: None for name in site_config.FLEET if name not in ("commit", "sha256")}
+    left = {
+        name: value for name, value in optional.items() if name not in ("canaries", "repository")
+    }
+
+    site = render(**left)
+
+    assert site.faults == []
+    assert site.settings == render().settings
+    assert site.settings["health_s"] == 60
+
+
+def test_empty_variable_whose_default_only_ansible_knows_is_a_fault() -> None:
+    assert render(canaries=None, repository=None).faults == [
+        "export_limiter_repository: is required; allowed: A directory or a URL",
+        "export_limiter_canaries: is required; allowed: Names of hosts of gx",
+    ]
+
+
+def test_canary_that_is_no_host_of_the_fleet_is_a_fault() -> None:
+    variables = {**PIN, **LIMIT, "export_limiter_canaries": ["harbour", "habour"]}
+
+    site = site_config.render(variables, ["harbour", "mill"])
+
+    assert site.faults == [
+        "export_limiter_canaries: 'habour' is no host of gx; allowed: Names of hosts of gx"
+    ]
+    assert site_config.render(variables, ["harbour", "habour"]).faults == []
+
+
+@pytest.mark.parametrize("waves", ["1", 5, [2, "10%"], ["100%"]], ids=str)
+def test_waves_are_numbers_or_percentages(waves: Any) -> None:
+    assert render(waves=waves).faults == []
+
+
+@pytest.mark.parametrize("odd", ["-5", "0", "0.25", "abc", "10 %", "0%", "101%", ""])
+def test_odd_wave_is_a_fault(odd: str) -> None:
+    told = (
+        "is not one; allowed: At least one number of devices from 1, or percentage from 1% to 100%"
+    )
+
+    assert render(waves=["1", odd]).faults == [f"export_limiter_waves: {odd!r} {told}"]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +175,31 @@ def test_fleet_variables_stay_on_the_controller() -> None:
             "allowed: 40 lower-case hexadecimal digits, or worktree",
         ),
         (
+            {"commit": "abc"},
+            "export_limiter_commit: 'abc' is not one; "
+            "allowed: 40 lower-case hexadecimal digits, or worktree",
+        ),
+        (
+            {"waves": []},
+            "export_limiter_waves: is empty; "
+            "allowed: At least one number of devices from 1, or percentage from 1% to 100%",
+        ),
+        (
+            {"allowed_reasons": ""},
+            "export_limiter_allowed_reasons: '' is not one; "
+            "allowed: Texts that are not empty, as status.yml shows them",
+        ),
+        (
+            {"allowed_reasons": ["no ESS", " "]},
+            "export_limiter_allowed_reasons: ' ' is not one; "
+            "allowed: Texts that are not empty, as status.yml shows them",
+        ),
+        (
+            {"remove": "yes please"},
+            "export_limiter_remove: 'yes please' is not one of the choices; "
+            "allowed: all, or nothing",
+        ),
+        (
             {"max_multiplus_output_w": None},
             "export_limiter_max_multiplus_output_w or export_limiter_max_grid_export_w: "
             "one of the two is required, a site without a limit is refused",
@@ -140,6 +211,24 @@ def test_fault_names_the_variable_and_what_is_allowed(
     variables: dict[str, Any], fault: str
 ) -> None:
     assert render(**variables).faults == [fault]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("-o StrictHostKeyChecking=no", "StrictHostKeyChecking=no"),
+        ("-C -oStrictHostKeyChecking=accept-new", "StrictHostKeyChecking=accept-new"),
+        ("-o 'stricthostkeychecking off'", "stricthostkeychecking off"),
+        ("-o StrictHostKeyChecking=yes -o UserKnownHostsFile=~/x", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_option_that_accepts_any_host_key_is_a_fault(given: str | None, told: str) -> None:
+    faults = site_config.unchecked({"ssh_args": "-C", "ssh_common_args": given}.get)
+
+    allowed = "; allowed: StrictHostKeyChecking=yes, or nothing of it"
+    assert faults == ([f"ansible_ssh_common_args: {told}{allowed}"] if told else [])
 
 
 def test_agent_judges_the_numbers_of_every_host() -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Collection, Mapping, NamedTuple
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -48,7 +48,17 @@ FLEET = [
     "higher_limit",
     "release_limit",
     "release_s",
+    "remove",
 ]
+# What a text must look like, or each text of a list.
+SHAPES = {
+    "commit": r"[0-9a-f]{40}|worktree",
+    "allowed_reasons": r"\s*\S.*",
+    "waves": r"[1-9][0-9]*|([1-9][0-9]?|100)%",
+}
+# Where options for ssh may stand; the first that says something is what ssh takes.
+SSH_OPTIONS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+ANY_HOST_KEY = re.compile(r"StrictHostKeyChecking[\s='\"]+(?!yes\b)[\w-]+", re.IGNORECASE)
 CHECK_TIMEOUT_S = 120
 
 
@@ -67,14 +77,20 @@ def options() -> dict[str, dict[str, Any]]:
     return spec["argument_specs"]["main"]["options"]
 
 
-def render(variables: Mapping[str, Any]) -> Site:
-    """Read a site's variables; each fault names the variable and what is allowed."""
+def render(variables: Mapping[str, Any], hosts: Collection[str] = ()) -> Site:
+    """Read a site's variables; each fault names the variable and what is allowed.
+
+    What is empty is as if it were not given. With ``hosts`` a canary must be one of them.
+    """
     known = options()
     faults = [_unknown(name, known) for name in sorted(set(variables) - set(known))]
     values = {}
     for name, spec in known.items():
-        value, fault = _coerced(name, variables.get(name, spec.get("default")), spec)
+        value, fault = _coerced(name, _given(name, variables, spec), spec)
         fault = fault or _outside(name, value, spec)
+        if name == PREFIX + "canaries" and hosts and not fault:
+            strangers = [host for host in value or [] if host not in hosts]
+            fault = f"{strangers[0]!r} is no host of gx" if strangers else ""
         if fault:
             faults.append(f"{name}: {fault}; allowed: {_allowed(spec)}")
             value = spec.get("default")
@@ -117,6 +133,15 @@ def check(tree: Path, configs: Mapping[str, str]) -> list[str]:
     return faults or [f"the agent's check-config failed: {lines[-1] if lines else 'no reason'}"]
 
 
+def unchecked(option: Callable[[str], Any]) -> list[str]:
+    """Where an option of the connection has ssh accept another host key than the known one."""
+    said = {name: ANY_HOST_KEY.search(option(name) or "") for name in SSH_OPTIONS}
+    allowed = "StrictHostKeyChecking=yes, or nothing of it"
+    return [
+        f"ansible_{name}: {found[0]}; allowed: {allowed}" for name, found in said.items() if found
+    ]
+
+
 def _unknown(name: str, known: Mapping[str, Any]) -> str:
     bare = [each[len(PREFIX) :] for each in known]
     nearest = difflib.get_close_matches(name[len(PREFIX) :], bare, n=1)
@@ -124,11 +149,19 @@ def _unknown(name: str, known: Mapping[str, Any]) -> str:
     return f"{name}: unknown variable{hint}"
 
 
+def _given(name: str, variables: Mapping[str, Any], spec: Mapping[str, Any]) -> Any:
+    """The value, or the default where there is none; a default that is a template is Ansible's."""
+    value, default = variables.get(name), spec.get("default")
+    ours = name not in variables or "{{" not in str(default)
+    return default if value is None and ours else value
+
+
 def _coerced(name: str, value: Any, spec: Mapping[str, Any]) -> tuple[Any, str]:
     """The value in its type and no fault, or none and the fault."""
     kind = spec["type"]
     if value is None:
-        return None, "is required" if spec.get("required") else ""
+        required = spec.get("required") or "default" in spec
+        return None, "is required" if required else ""
     if isinstance(value, bool) and kind in ("int", "float", "str"):
         return None, f"{value!r} is not of type {kind}"
     result = ArgumentSpecValidator({name: dict(spec)}).validate({name: value})
@@ -152,9 +185,18 @@ def _coerced(name: str, value: Any, spec: Mapping[str, Any]) -> tuple[Any, str]:
 
 
 def _outside(name: str, value: Any, spec: Mapping[str, Any]) -> str:
-    """The ranges of our own variables; those of the site are the agent's to judge."""
+    """Ranges and shapes of our own variables; those of the site are the agent's to judge."""
+    bare = name[len(PREFIX) :]
+    if value is None or bare not in FLEET:
+        return ""
+    if bare in SHAPES:
+        texts = value if isinstance(value, list) else [value]
+        odd = [text for text in texts if not re.fullmatch(SHAPES[bare], text)]
+        if odd:
+            return f"{odd[0][:40]!r} is not one"
+        return "" if texts or not spec["default"] else "is empty"
     bounds = re.match(r"([0-9.]+) (?:to ([0-9.]+)|or more)", _allowed(spec))
-    if value is None or name[len(PREFIX) :] not in FLEET or not bounds:
+    if not bounds:
         return ""
     low, high = float(bounds[1]), float(bounds[2] or "inf")
     return "" if low <= value <= high else f"{value} is outside"
