@@ -16,6 +16,8 @@ import pytest
 from gx import inventory
 from role import REPOSITORY
 
+from fleet.deployment import BASE
+
 EXAMPLE = REPOSITORY / "inventory.example"
 README = (REPOSITORY / "README.md").read_text()
 HOSTS = [
@@ -49,6 +51,24 @@ packed = bz2.compress(json.dumps({**request, "root": f"{here}/sites/{site}"}).en
 asked = b"%d\\n%b" % (len(packed), packed)
 sys.exit(subprocess.run([sys.executable, "-c", program], input=asked).returncode)
 """
+# At this one site only.
+NO_PYTHON = """
+if "HostKeyAlias=riga-depot" in words:
+    sys.exit(127)
+"""
+NOTED_TWICE = """
+noted = (here / "calls").read_text().count("HostKeyAlias=riga-depot")
+if noted > 1 and "HostKeyAlias=riga-depot" in words:
+    print("ssh: connect to host 203.0.113.30 port 22: Connection timed out", file=sys.stderr)
+    sys.exit(255)
+"""
+WRONG_PASSWORD = """
+for key in re.findall("via ansible, key=[a-z]+", words[-1])[:1]:
+    print(f"[sudo {key}] password:", end="", flush=True)
+    sys.stdin.buffer.readline()
+    print("Sorry, try again.", flush=True)
+    sys.exit(1)
+"""
 
 
 class Played(NamedTuple):
@@ -66,9 +86,11 @@ class Inventory:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.hosts = directory / "my-fleet"
+        self.commit = ""
 
     def pin(self, pinned: dict[str, str]) -> None:
         """Put the two lines of make pin where they belong, and where the repository is."""
+        self.commit = pinned["export_limiter_commit"]
         everyone = self.hosts / "group_vars/all.yml"
         kept = [
             line for line in everyone.read_text().splitlines() if line.split(":")[0] not in pinned
@@ -82,8 +104,25 @@ class Inventory:
         identity.parent.mkdir(parents=True)
         identity.write_text(f"{portal_id}\n")
 
+    def install(self, site: str, commit: str) -> Path:
+        """Have a release of this commit at a site; the directory of what is deployed there."""
+        base = self.directory / "sites" / site / f"data/{BASE}"
+        (base / "releases").mkdir(parents=True)
+        (base / "current").symlink_to(f"releases/{commit}-000000000000")
+        return base
+
+    def say(self, site: str, line: str) -> None:
+        """Add a line to the variables of a site."""
+        file = self.hosts / f"host_vars/{site}.yml"
+        file.write_text(f"{file.read_text()}{line}\n")
+
     def play(
-        self, playbook: str, behaviour: str, *arguments: str, vault_password: str = VAULT_PASSWORD
+        self,
+        playbook: str,
+        behaviour: str,
+        *arguments: str,
+        vault_password: str = VAULT_PASSWORD,
+        cwd: Path = REPOSITORY,
     ) -> Played:
         """Run a playbook on it."""
         ssh, calls, vault = (self.directory / name for name in ("ssh", "calls", "vault"))
@@ -96,13 +135,20 @@ class Inventory:
             "ansible_ssh_executable": str(ssh),
             "export_limiter_max_load": 1000,
             "export_limiter_min_free_kb": 0,
+            "export_limiter_release_limit": False,  # no agent is there to do it
             "export_limiter_report": str(report),
             "export_limiter_reports": str(self.directory / "reports"),
         }
         words = ["-i", self.hosts, "--vault-password-file", vault, *arguments]
         done = subprocess.run(
-            ["ansible-playbook", f"playbooks/{playbook}.yml", "-e", json.dumps(given), *words],
-            cwd=REPOSITORY,
+            [
+                "ansible-playbook",
+                REPOSITORY / f"playbooks/{playbook}.yml",
+                "-e",
+                json.dumps(given),
+                *words,
+            ],
+            cwd=cwd,
             env={
                 **inventory.environment(self.directory),
                 "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.directory / "cp"),
@@ -110,7 +156,8 @@ class Inventory:
             capture_output=True,
             text=True,
         )
-        rows = json.loads(report.read_text()) if report.exists() else []
+        told = json.loads(report.read_text()) if report.exists() else []
+        rows = told["devices"] if isinstance(told, dict) else told
         by_site = {}
         for words in map(json.loads, calls.read_text().splitlines()):
             site = re.search("HostKeyAlias=([a-z-]+)", " ".join(words))[1]
@@ -194,7 +241,7 @@ def test_limit_leaves_the_others_alone(copy):
 def test_secret_that_can_not_be_opened_is_refused_by_name(copy):
     played = copy.play("deploy", REFUSING, vault_password="another")
 
-    assert played.code == 2
+    assert played.code == 4  # the site could not be asked; Ansible's own precedence
     assert f"{SYSTEMD_HOST}: " in played.text.partition("TASK [export_limiter : Judge")[2]
     assert "KeyError" not in played.text
 
@@ -214,3 +261,147 @@ def test_inventory_that_the_readme_writes_is_complete(repository, tmp_path):
     assert played.states == {"my-site": "not tried"}, played.text
     assert '+  "dry_run": true' in played.text
     assert '+  "max_multiplus_output_w": 30000' in played.text
+
+
+TWO = ("--limit", "riga-depot,liepaja-yard")
+THREE = ("--limit", "riga-depot,liepaja-yard,cesis-workshop")
+
+
+def test_site_whose_probe_fails_counts_as_not_reached(copy):
+    for site in ("riga-depot", "liepaja-yard"):
+        copy.install(site, "b" * 40)
+
+    removed = copy.play("remove", NO_PYTHON + ANSWERING, *TWO)
+    checked = copy.play("check", NO_PYTHON + ANSWERING, *TWO)
+
+    assert (removed.code, checked.code) == (4, 4), removed.text + checked.text
+    assert "no python: the device has no /usr/bin/python3" in " ".join(removed.text.split())
+    assert (copy.directory / f"sites/riga-depot/data/{BASE}").exists()
+    assert not (copy.directory / f"sites/liepaja-yard/data/{BASE}").exists()
+    assert checked.states == {"riga-depot": "not reached", "liepaja-yard": "drift"}
+
+
+def test_site_with_a_wrong_variable_or_password_hides_no_other(copy):
+    copy.say("riga-depot", 'ansible_become_user: "{{ nobody_has_said }}"')
+
+    played = copy.play("status", WRONG_PASSWORD + ANSWERING, *THREE)
+
+    assert played.states == {
+        "riga-depot": "not reached",
+        "liepaja-yard": "not installed",
+        "cesis-workshop": "not reached",
+    }, played.text
+    assert "Incorrect sudo password" in played.text
+    assert "'nobody_has_said' is undefined" in " ".join(played.text.split())
+    data = json.loads((copy.directory / "reports/latest/data.json").read_text())
+    assert data["totals"]["verdicts"]["not_reached"] == 2
+
+
+def test_site_whose_variables_can_not_be_read_is_not_reached_and_a_fault(copy):
+    copy.say("riga-depot", 'ansible_port: "{{ nobody_has_said }}"')
+
+    checked = copy.play("check", ANSWERING, *TWO)
+    deployed = copy.play("deploy", ANSWERING, *TWO)
+
+    assert (checked.code, deployed.code) == (4, 4), checked.text + deployed.text
+    assert checked.states == {"riga-depot": "not reached", "liepaja-yard": "drift"}
+    told = " ".join(deployed.text.split("Nothing was touched:")[1].split())
+    assert "'nobody_has_said' is undefined" in told
+    assert all(len(calls) == 1 for calls in deployed.calls.values())
+
+
+REFUSED = {
+    "another host key": (
+        "ansible_ssh_common_args: -o stricthostkeychecking=No",
+        "liepaja-yard: ansible_ssh_common_args: stricthostkeychecking=No; "
+        "allowed: StrictHostKeyChecking=yes, or nothing of it",
+    ),
+    "canary": (
+        "export_limiter_canaries: [tartu-diary]",
+        "liepaja-yard: export_limiter_canaries: 'tartu-diary' is no host of gx",
+    ),
+    "variable": (
+        "export_limiter_release_limits: false",
+        "liepaja-yard: export_limiter_release_limits: unknown variable; "
+        "did you mean export_limiter_release_limit?",
+    ),
+    "portal id": (
+        "export_limiter_portal_id: c0619ab99999",
+        "liepaja-yard: export_limiter_portal_id: this device is c0619ab10009",
+    ),
+}
+
+
+@pytest.mark.parametrize("playbook", ["rollback", "remove"])
+def test_fault_of_one_site_forbids_to_go_back_or_remove_at_any(copy, playbook):
+    for site in ("riga-depot", "liepaja-yard"):
+        copy.install(site, copy.commit)
+    for line, _ in REFUSED.values():
+        copy.say("liepaja-yard", line)
+
+    played = copy.play(playbook, ANSWERING, *TWO)
+
+    told = " ".join(played.text.split())
+    assert played.code == 2, played.text
+    assert "Nothing was touched:" in told
+    for _, fault in REFUSED.values():
+        assert fault in told
+    assert all(len(calls) == 1 for calls in played.calls.values())
+
+
+def test_more_than_one_device_is_removed_only_when_they_are_named(copy):
+    sites = ("riga-depot", "liepaja-yard")
+    left = [copy.install(site, "b" * 40) for site in sites]
+
+    refused = copy.play("remove", ANSWERING)
+    tried = copy.play("remove", ANSWERING, "--check")
+    kept = [base.exists() for base in left]
+    removed = copy.play("remove", ANSWERING, "-e", "export_limiter_remove=all")
+
+    told = " ".join(refused.text.split())
+    assert (refused.code, tried.code, removed.code) == (2, 0, 0), refused.text + removed.text
+    assert (
+        "Nothing was touched: this removes the limit of 2 devices (riga-depot, liepaja-yard); "
+        "allowed: --limit, or -e export_limiter_remove=all" in told
+    )
+    assert kept == [True, True]
+    assert not any(base.exists() for base in left)
+
+
+def test_only_sites_on_the_pinned_release_go_back(copy):
+    copy.install("riga-depot", copy.commit)
+    copy.install("liepaja-yard", "b" * 40)
+
+    played = copy.play("rollback", ANSWERING, *THREE, "--check")
+    other = copy.play(
+        "rollback", ANSWERING, *THREE, "--check", "-e", f"export_limiter_commit={'b' * 40}"
+    )
+
+    assert played.states == {
+        "riga-depot": "not tried",  # it would, without --check
+        "liepaja-yard": "converged",
+        "cesis-workshop": "converged",
+    }, played.text
+    assert re.findall(r"^changed: \[(.*)\]", played.text, flags=re.MULTILINE) == ["riga-depot"]
+    assert re.findall(r"^changed: \[(.*)\]", other.text, flags=re.MULTILINE) == ["liepaja-yard"]
+    assert f"not on it: {'b' * 40}-000000000000 runs" in " ".join(played.text.split())
+
+
+def test_device_that_drops_off_before_its_wave_stops_nobody(copy):
+    gone = NOTED_TWICE + ANSWERING
+
+    played = copy.play("deploy", gone, *TWO, "-e", "export_limiter_lost_link_s=0")
+
+    assert played.states["riga-depot"] == "pending", played.text
+    assert len(played.calls["liepaja-yard"]) == 2
+    assert "nothing was sent: offline: " in " ".join(played.text.split())
+
+
+def test_report_of_a_relative_name_stands_where_the_play_was_started(copy):
+    place = copy.directory / "elsewhere"
+    place.mkdir()
+
+    played = copy.play("check", REFUSING, "-e", "export_limiter_report=told.json", cwd=place)
+
+    assert played.code == 4
+    assert json.loads((place / "told.json").read_text())["counts"]["not reached"] == len(HOSTS)

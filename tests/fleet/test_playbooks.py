@@ -7,7 +7,7 @@ from gx.device import DeviceSpec
 from gx.waiting import wait_until
 
 from fleet import deployment
-from fleet.deployment import BASE, Controller, Repository, agents, current
+from fleet.deployment import BASE, HASTE, Controller, Repository, agents, current
 
 SITE = {"name": "site", "vebus": [{"name": "ttyS4", "phases": 3, "units": 3}], "load_w": 18000}
 LIMIT = {"export_limiter_max_multiplus_output_w": 30000}
@@ -156,7 +156,7 @@ def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
     newer["export_limiter_max_multiplus_output_w"] = 20000
     assert controller.play("deploy", [device], **newer).code == 0
 
-    played = controller.play("rollback", [device])
+    played = controller.play("rollback", [device], **newer)
 
     assert (played.code, played.states) == (0, {device.spec.name: "confirmed"}), played.text
     assert current(device).startswith(repository.whole["export_limiter_commit"])
@@ -168,6 +168,25 @@ def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
     assert (site["rollout"]["state"], len(site["drift"])) == ("confirmed", 1)
     assert site["history"]["events"]
     wait_until(lambda: device.ask(do="state")["setting_w"] == 20000, "the stored backstop", 20)
+    left = current(device)
+    again = controller.play("rollback", [device], **newer)
+    assert (again.code, again.states) == (0, {device.spec.name: "converged"}), again.text
+    assert (current(device), controller.count_executions()) == (left, 1)
+
+
+def test_device_that_is_gone_when_its_wave_comes_is_pending_and_stops_nobody(
+    fleet, controller, make_device
+):
+    gone, other = make_device(site=SITE, variables=LIMIT), make_device(site=SITE, variables=LIMIT)
+    controller.before(gone, 2, f"ip link set gx{gone.host} down")
+
+    played = controller.play("deploy", [gone, other], **HASTE, export_limiter_lost_link_s=5)
+    fleet.network.set_link(gone.host, up=True)
+
+    assert played.code == 0, played.text
+    assert played.states == {gone.spec.name: "pending", other.spec.name: "confirmed"}
+    assert played.rows[gone.spec.name]["reason"].startswith("nothing was sent: offline: ")
+    assert not (gone.data / BASE).exists()
 
 
 def test_older_version_is_refused_unless_asked_for(controller, deployed, repository):

@@ -68,7 +68,11 @@ SITE = simulated.site("tartu-dairy")
             "its status has not been renewed for a minute",
         ),
         (
-            with_probe(SITE, fault="authentication: the device does not accept our key"),
+            with_probe(
+                SITE,
+                unreachable=True,
+                msg="authentication: the device does not accept our key",
+            ),
             "not_reached",
             "authentication: the device does not accept our key",
         ),

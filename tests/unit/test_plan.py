@@ -1,6 +1,7 @@
 """Who is deployed to, in which order, when it stops, and what the report says."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -41,6 +42,8 @@ CONVERGED = {
 }
 OLD = {"current": f"{'b' * 40}-000000000000"}
 OFFLINE = {"site": SITE, "unreachable": True, "msg": "offline: timed out"}
+NO_PYTHON = {"unreachable": True, "msg": "no python: the device has no /usr/bin/python3"}
+UNREAD = {"failed": True, "msg": "The field 'become_user' has an invalid value"}
 
 
 def hostvars(**probes: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def replied(known: dict[str, Any], **replies: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan(known: dict[str, Any]) -> dict[str, Any]:
-    return fleet._plan(fleet._probes(known, known), "apply")
+    return fleet._plan(fleet.probed(known, known), "apply")
 
 
 def test_plan_holds_only_devices_that_are_reached_and_not_as_wanted() -> None:
@@ -89,10 +92,44 @@ def test_waves_are_numbers_of_devices(waves: list[str], count: int, sizes: list[
     assert fleet.wave_sizes(waves, count) == sizes
 
 
-def test_rollback_is_planned_for_every_device_that_has_something() -> None:
-    known = hostvars(a={}, b={"installed": False, "current": None}, c=OFFLINE)
+def test_rollback_takes_only_what_runs_the_pinned_commit_and_says_so_of_the_others() -> None:
+    known = hostvars(a={}, b={"installed": False, "current": None}, c=OFFLINE, d=OLD, e={})
+    replied(known, a={"state": "not tried", "msg": "there is nothing older"})
 
-    assert fleet.preflight(known, known, "rollback")["order"] == ["a"]
+    assert fleet.preflight(known, known, "rollback")["order"] == ["a", "e"]
+    rows = {
+        row["host"]: (row["state"], row["reason"]) for row in fleet.report(known, known, "rollback")
+    }
+    assert fleet.failed(known, known) == []
+    assert rows == {
+        "a": ("not tried", "there is nothing older"),
+        "b": ("converged", "not on it: nothing runs"),
+        "c": ("pending", "offline: timed out"),
+        "d": ("converged", f"not on it: {OLD['current']} runs"),
+        "e": ("not tried", f"{ID} runs"),
+    }
+
+
+def test_removal_is_planned_for_every_device_that_has_something() -> None:
+    known = hostvars(a={}, b={"installed": False, "current": None}, c=OFFLINE, d=OLD)
+
+    assert fleet.preflight(known, known, "remove")["order"] == ["a", "d"]
+
+
+@pytest.mark.parametrize("verb", ["rollback", "remove"])
+def test_fault_of_a_site_forbids_going_back_or_removing_any(verb: str) -> None:
+    known = hostvars(a={"portal_id": "c0619ab00009"}, b={}, c=NO_PYTHON, d={"first_version": True})
+    settings = {**SETTINGS, "portal_id": "c0619ab00001"}
+    known["a"]["__export_limiter_probe"]["site"]["settings"] = settings
+    known["b"]["__export_limiter_probe"]["site"]["faults"] = ["export_limiter_x: unknown variable"]
+
+    found = fleet.preflight(known, known, verb)
+
+    assert found["faults"] == [
+        "a: export_limiter_portal_id: this device is c0619ab00009, allowed: c0619ab00001",
+        "b: export_limiter_x: unknown variable",
+    ]
+    assert found["order"] == []
 
 
 CONFIRMED = {"state": "confirmed", "msg": "healthy"}
@@ -103,8 +140,15 @@ TIMED_OUT = {"failed": True, "timedout": {"period": 420}, "msg": "Timed out afte
 
 @pytest.mark.parametrize(
     ("reply", "failed"),
-    [(CONFIRMED, []), (BACK, ["b"]), (LINK_LOST, ["b"]), (TIMED_OUT, ["b"])],
-    ids=["confirmed", "rolled back", "link lost", "timed out"],
+    [
+        (CONFIRMED, []),
+        (BACK, ["b"]),
+        (LINK_LOST, ["b"]),
+        (TIMED_OUT, ["b"]),
+        ({**LINK_LOST, "sent": True}, ["b"]),
+        ({**LINK_LOST, "sent": False}, []),
+    ],
+    ids=["confirmed", "rolled back", "link lost", "timed out", "sent", "never sent"],
 )
 def test_device_that_was_tried_and_did_not_end_confirmed_has_failed(
     reply: dict[str, Any], failed: list[str]
@@ -121,18 +165,27 @@ def test_failures_of_all_waves_count() -> None:
 
 
 def test_report_gives_every_device_exactly_one_state() -> None:
-    probes = hostvars(a={}, b=OLD, c=OLD, d=OLD, e=OFFLINE, f=OLD)
+    probes = hostvars(a={}, b=OLD, c=OLD, d=OLD, e=OFFLINE, f=OLD, g={"current": None})
     known = replied(probes, b=CONFIRMED, c=BACK, d=LINK_LOST)
+    replied(known, f={**LINK_LOST, "sent": False})
 
-    rows = {row["host"]: row["state"] for row in fleet.report(known, known)}
+    found = fleet.report(known, known)
+    rows = {row["host"]: row["state"] for row in found}
 
+    assert [row["reason"] for row in found[3:]] == [
+        "undecided, the device decides by itself: offline: broken pipe",
+        "offline: timed out",
+        "nothing was sent: offline: broken pipe",
+        "nothing is installed",
+    ]
     assert rows == {
         "a": "converged",
         "b": "confirmed",
         "c": "rolled back",
         "d": "pending",
         "e": "pending",
-        "f": "not tried",
+        "f": "pending",
+        "g": "not tried",
     }
 
 
@@ -149,6 +202,10 @@ def test_report_gives_every_device_exactly_one_state() -> None:
         ({"pid": None, "uptime_s": None}, "service: down"),
         ({"status": None}, "service: no status of the process that runs"),
         ({"foreign": ["x.py"]}, "foreign files: x.py"),
+        (
+            {"quick": 2, "uptime_s": 1, "status": None},
+            "service: it ended quickly 2 times in a row",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -164,8 +221,14 @@ def test_every_difference_is_named_and_deployed(change: dict[str, Any], drift: s
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"boot": "disabled"}, {"status": None, "uptime_s": 3}, {"undecided": True, "busy": True}],
-    ids=["as wanted", "boot line disabled by its owner", "just started", "another run at work"],
+    [
+        {},
+        {"boot": "disabled"},
+        {"status": None, "uptime_s": 3, "quick": 1},
+        {"uptime_s": 61, "quick": 5},
+        {"undecided": True, "busy": True},
+    ],
+    ids=["as wanted", "disabled by its owner", "just started", "well again", "another run at work"],
 )
 def test_what_is_as_wanted_is_left_alone(change: dict[str, Any]) -> None:
     known = hostvars(a=change)
@@ -177,7 +240,7 @@ def test_what_is_as_wanted_is_left_alone(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"fault": "no python: the device has no /usr/bin/python3"}, "a: no python: "),
+        (NO_PYTHON, "a: no python: "),
         (
             {"unreachable": True, "msg": "host key: not the one in known_hosts for this site"},
             "a: host key: ",
@@ -219,12 +282,78 @@ def test_offline_devices_forbid_nothing_unless_the_inventory_says_so() -> None:
     known = hostvars(a=OFFLINE, b=OFFLINE)
     settings = known["a"]["__export_limiter_probe"]["site"]["settings"]
 
-    without = fleet._too_many_offline(fleet._probes(known, known))
+    without = fleet._too_many_offline(fleet.probed(known, known))
     settings["max_offline"] = 1
-    limited = fleet._too_many_offline(fleet._probes(known, known))
+    limited = fleet._too_many_offline(fleet.probed(known, known))
 
     assert without == []
     assert limited == ["a, b: export_limiter_max_offline: 2 are offline, allowed: 1"]
+
+
+def test_check_sees_another_device_and_a_limiter_of_the_first_versions() -> None:
+    known = hostvars(a={"first_version": True})
+    known["a"]["__export_limiter_probe"]["site"]["settings"]["portal_id"] = "c0619ab00009"
+
+    (row,) = fleet.check(known, known)["devices"]
+
+    assert row["state"] == "drift"
+    assert "export_limiter_portal_id: this device is c0619ab00001" in row["reason"]
+    assert "/data/dbus-limit: " in row["reason"]
+
+
+@pytest.mark.parametrize(
+    "unread", [NO_PYTHON, OFFLINE, UNREAD], ids=["no python", "offline", "no variables"]
+)
+def test_device_of_which_nothing_is_known_is_not_reached_everywhere(unread: dict[str, Any]) -> None:
+    known = hostvars(a=unread, b={})
+    if unread is UNREAD:  # Ansible never came to what reads the inventory
+        known["a"]["__export_limiter_probe"] = UNREAD
+
+    told = fleet.check(known, known)
+
+    assert told["counts"] == {"as wanted": 1, "drift": 0, "not reached": 1}
+    assert told["devices"][0]["reason"] == unread["msg"]
+    assert fleet.status(known, known)[0]["state"] == "not reached"
+    assert fleet.report(known, known)[0] == {
+        "host": "a",
+        "state": "pending",
+        "reason": unread["msg"],
+    }
+    for verb in ("rollback", "remove"):
+        assert fleet.preflight(known, known, verb)["faults"] == []
+    faults = fleet.preflight(known, known)["faults"]
+    assert (f"a: {unread['msg']}" in faults) == (unread is not OFFLINE)
+
+
+LIMITING = {"state": "limiting", "enforceable": True, "cap_w": 5000.0, "binding": True, "pid": 7}
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "reason"),
+    [
+        ({"pid": None}, "not running", "the service is down"),
+        ({"pid": 8}, "not running", "there is no status of the process that runs"),
+        (
+            {"history": json.dumps({"clock_s": 200})},
+            "not running",
+            "its status has not been renewed for a minute",
+        ),
+        ({"current": None}, "not installed", "nothing is installed"),
+    ],
+    ids=["down", "another process", "stale", "nothing"],
+)
+def test_status_of_what_no_longer_runs_is_no_claim_of_limiting(
+    change: dict[str, Any], state: str, reason: str
+) -> None:
+    known = hostvars(
+        a={"status": {**LIMITING, "updated_at": 100}, **change}, b={"status": LIMITING}
+    )
+
+    gone, limiting = fleet.status(known, known)
+
+    assert (gone["state"], gone["reason"]) == (state, reason)
+    assert [gone[key] for key in ("enforceable", "cap_w", "binding", "measured_w")] == [None] * 4
+    assert (limiting["state"], limiting["cap_w"]) == ("limiting", 5000.0)
 
 
 def test_table_is_aligned_and_speaks_for_people() -> None:

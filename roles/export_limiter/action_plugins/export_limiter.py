@@ -43,6 +43,11 @@ LINK_FAULTS = (
     ("Host key verification failed", "host key: not the one in known_hosts for this site"),
     ("Permission denied", "authentication: the device does not accept our key"),
 )
+# What it says before it has sent anything.
+NOT_SENT = (
+    *("connect to host", "Could not resolve hostname", "stdio forwarding failed"),
+    *(told for told, _ in LINK_FAULTS),
+)
 
 
 # Read once, before Ansible forks for each host.
@@ -75,7 +80,7 @@ class ActionModule(ActionBase):
         reply = self._reply(request, settings["lost_link_s"] if verb in CHANGING else 0)
         if verb == "probe" and reply.pop("failed", False):
             # The device keeps its place in the play: preflight names every fault of the fleet.
-            reply = {"fault": reply["msg"]}
+            reply = {"unreachable": True, "msg": reply["msg"]}
         result["received_at"] = time.time()
         return {"changed": False, **result, **reply}
 
@@ -96,9 +101,11 @@ class ActionModule(ActionBase):
                 values["export_limiter_sha256"] = edited.sha256
             except pin.PinError as error:
                 faults.append(f"export_limiter_commit: {error}")
-        site = site_config.render(values)._asdict()
+        site = site_config.render(values, task_vars["groups"].get("gx", ()))._asdict()
         site["settings"]["unpinned"] = unpinned
         site["faults"] = faults or site["faults"]
+        if self._connection.transport == "ssh":
+            site["faults"] += site_config.unchecked(self._connection.get_option)
         return site
 
     def _reply(self, request: dict[str, Any], patience_s: float) -> dict[str, Any]:
@@ -107,16 +114,22 @@ class ActionModule(ActionBase):
         A device gives its first verdict again, and one that is still at work does not begin anew.
         """
         request["id"] = uuid.uuid4().hex
-        deadline = None
+        if request["verb"] in CHANGING and self._connection.transport == "ssh":
+            self._connection.set_option("reconnection_retries", 0)  # else only the last is told
+        sent, pause_s, deadline = False, 0, None
         while True:
             try:
                 return self._ask(request)
             except AnsibleConnectionFailure as error:
                 told = _in_words(str(error))
+                sent = sent or not any(words in str(error) for words in NOT_SENT)
+            except AnsibleError as error:  # such as a wrong password for sudo
+                return {"failed": True, "state": "failed", "msg": str(error)}
             deadline = deadline or time.monotonic() + patience_s
             if time.monotonic() >= deadline or not told.startswith("offline"):
-                return {"unreachable": True, "msg": told}
-            time.sleep(ASK_AGAIN_S)
+                return {"unreachable": True, "sent": sent, "msg": told}
+            time.sleep(pause_s)
+            pause_s = ASK_AGAIN_S
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send the program and the request, and find the reply among whatever else is printed."""

@@ -29,8 +29,12 @@ class ActionModule(ActionBase):
         decisions = load("filter_plugins/export_limiter.py")
         ended = {}
         if arguments["playbook"] != "status":
-            ended = {row["host"]: row for row in decisions.report(names, hostvars)}
-        hosts = [told(name, hostvars[name], ended.get(name), decisions) for name in names]
+            verb = arguments["playbook"].replace("deploy", "apply")
+            ended = {row["host"]: row for row in decisions.report(names, hostvars, verb)}
+        probes = decisions.probed(names, hostvars)
+        hosts = [
+            told(name, hostvars[name], probes[name], ended.get(name), decisions) for name in names
+        ]
         report = load("controller/report.py")
         try:
             page = report.write(
@@ -46,14 +50,18 @@ class ActionModule(ActionBase):
 
 
 def told(
-    name: str, variables: Mapping[str, Any], ended: Mapping[str, Any] | None, decisions: Any
+    name: str,
+    variables: Mapping[str, Any],
+    probe: Mapping[str, Any],
+    ended: Mapping[str, Any] | None,
+    decisions: Any,
 ) -> dict[str, Any]:
     """What the play knows of one host, as plain values."""
-    probe = dict(variables["__export_limiter_probe"])
+    probe = dict(probe)
     probe["history"] = json.loads(probe.get("history") or "null")
     applied = variables.get("__export_limiter_apply")
-    reached = not (probe.get("unreachable") or probe.get("fault"))
-    drift = list(probe["site"]["faults"])
+    reached = not probe.get("unreachable")
+    drift = decisions.own_faults(probe)
     if (applied or {}).get("state") != "confirmed":
         drift += decisions.drifts(probe) if reached else []
     elif applied["id"] != decisions.release_id(probe["site"]):

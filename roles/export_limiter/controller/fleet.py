@@ -112,7 +112,7 @@ def _releases(sites: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _site(host: Host, made_at: float, last_contact: float | None, step_min: int) -> dict[str, Any]:
     probe = _as_applied(host.probe, host.applied or {})
-    reached = not (probe.get("unreachable") or probe.get("fault"))
+    reached = not probe.get("unreachable")
     received_at = probe.get("received_at", made_at)
     kept = _load("history").read(probe.get("history"), received_at) if reached else None
     compliance = _load("compliance").summary(kept, received_at) if kept else None
@@ -169,10 +169,10 @@ def _verdict(
     probe: Mapping[str, Any], status: Mapping[str, Any], compliance: Mapping[str, Any] | None
 ) -> tuple[str, str]:
     """The verdict, and why in words."""
-    if probe.get("unreachable") or probe.get("fault"):
-        return "not_reached", str(probe.get("msg") or probe.get("fault"))
+    if probe.get("unreachable"):
+        return "not_reached", str(probe["msg"])
     state, reason = status.get("state"), str(status.get("reason") or "")
-    fault = _not_running(probe, status)
+    fault = not_running(probe, status)
     if fault or state in ("starting", "stopping"):
         return "not_running", fault or reason
     if status.get("dry_run"):
@@ -187,7 +187,8 @@ def _verdict(
     return "kept", reason
 
 
-def _not_running(probe: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+def not_running(probe: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """Why a status says nothing of what runs now, or nothing."""
     if not probe.get("current"):
         return "nothing is installed"
     if probe.get("pid") is None:

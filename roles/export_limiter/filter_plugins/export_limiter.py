@@ -7,22 +7,26 @@ Each takes names of hosts and ``hostvars``. What a host replied to the probe sta
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
-from ansible.errors import AnsibleFilterError
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from controller import pin, site_config  # noqa: E402 - a plugin finds its role by path only
+from controller import fleet, pin, site_config  # noqa: E402 - a plugin finds its role by path only
 
 UNCONFIRMED = ("rolled back", "failed", "pending")  # where it was tried
 PIN = ("repository", "commit", "sha256", "allowed_signers", "unpinned")
-STATUS = ("enforceable", "method", "binding", "cap_w", "measured_w", "limits", "version")
+STATUS = (
+    *("state", "reason", "enforceable", "method", "binding"),
+    *("cap_w", "measured_w", "limits", "version"),
+)
 DISABLED = "rc.local.disabled: a user or Victron's support disabled it; no agent after a reboot"
 SETTLED_S = 20  # a status of another process is no drift while the agent just starts
+QUICK = 2  # ends in a row, each after seconds: a crash loop, until it has run for LOOP_S
+LOOP_S = 60
 
 
 class FilterModule:
@@ -37,37 +41,49 @@ class FilterModule:
 def preflight(
     hosts: Iterable[str], hostvars: Mapping[str, Any], verb: str = "apply"
 ) -> dict[str, Any]:
-    """What is to be known before anything is sent for a verb; only ``apply`` judges the devices.
+    """What is to be known before anything is sent for a verb; ``discover`` judges no site.
 
     ``faults`` forbid touching any device. ``releases`` are packed, by commit, ``unpinned`` is the
     sha256 of an edited tree that somebody must name. The plan is the ``order`` and its ``waves``.
     """
-    probes = _probes(hosts, hostvars)
-    faults = _faults(probes) if verb == "apply" else []
-    releases = {}
-    if verb != "rollback" and not faults:
-        releases, faults = _built(probes)
+    known = probed(hosts, hostvars)
+    releases, faults = {}, [] if verb == "discover" else _faults(known, verb)
+    if verb in ("apply", "discover") and not faults:
+        asked = {h: p for h, p in known.items() if verb == "apply" or not _not_reached(p)}
+        releases, faults = _built(asked)
     if verb == "apply":
         for commit, release in releases.items():
-            mine = {h: p for h, p in probes.items() if p["site"]["settings"]["commit"] == commit}
+            mine = {h: p for h, p in known.items() if p["site"]["settings"]["commit"] == commit}
             faults += _refused(mine, release)
-    edited = [sha256 for sha256, unpinned in _grouped(probes, "sha256", "unpinned") if unpinned]
+    edited = [sha256 for sha256, unpinned in _grouped(known, "sha256", "unpinned") if unpinned]
     return {
         "faults": faults,
         "releases": {commit: pin.pack(release) for commit, release in releases.items()},
         "unpinned": edited[0] if edited and verb == "apply" else "",
-        **_plan({} if faults else probes, verb),
+        **_plan({} if faults else known, verb),
     }
 
 
 def _plan(probes: Mapping[str, Any], verb: str) -> dict[str, Any]:
     """Who is to be changed, in which order and in waves of which size."""
     reached = {host: probe for host, probe in probes.items() if not _not_reached(probe)}
-    todo = [h for h, p in reached.items() if (drifts(p) if verb == "apply" else p["installed"])]
-    settings = next(iter(probes.values()))["site"]["settings"] if probes else {}
+    todo = [host for host, probe in reached.items() if _outstanding(probe, verb)[0]]
+    settings = next(iter(reached.values()))["site"]["settings"] if reached else {}
     canaries = [host for host in todo if host in settings.get("canaries", [])]
     order = canaries + [host for host in todo if host not in canaries]
     return {"order": order, "waves": wave_sizes(settings.get("waves", []), len(order))}
+
+
+def _outstanding(probe: Mapping[str, Any], verb: str) -> tuple[bool, str]:
+    """Whether a verb has something to do on a device, and why or why not."""
+    if verb == "apply":
+        found = drifts(probe)
+        return bool(found), "; ".join(found)
+    current = probe["current"] or "nothing"
+    if verb == "rollback":
+        on_it = current.partition("-")[0] == probe["site"]["settings"]["commit"]
+        return on_it, f"{'' if on_it else 'not on it: '}{current} runs"
+    return probe["installed"], f"{current} runs"
 
 
 def wave_sizes(waves: Iterable[Any], count: int) -> list[int]:
@@ -81,22 +97,24 @@ def wave_sizes(waves: Iterable[Any], count: int) -> list[int]:
 
 def failed(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
     """The devices that were tried so far and did not end confirmed."""
-    tried = {str(host): _applied(hostvars, host) for host in hosts}
-    return [host for host, reply in tried.items() if reply and reply["state"] in UNCONFIRMED]
+    replies = {str(host): _applied(hostvars, host) or {} for host in hosts}
+    return [h for h, r in replies.items() if r.get("state") in UNCONFIRMED and r.get("sent", True)]
 
 
-def report(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+def report(
+    hosts: Iterable[str], hostvars: Mapping[str, Any], verb: str = "apply"
+) -> list[dict[str, Any]]:
     """Every device in exactly one state, with a reason in words."""
     rows = []
-    for host, probe in _probes(hosts, hostvars).items():
+    for host, probe in probed(hosts, hostvars).items():
         reply = _applied(hostvars, host)
         if reply is not None:
             state, reason = reply["state"], reply["msg"]
         elif _not_reached(probe):
             state, reason = "pending", _not_reached(probe)
         else:
-            found = drifts(probe)
-            state, reason = "not tried" if found else "converged", "; ".join(found)
+            outstanding, reason = _outstanding(probe, verb)
+            state = "not tried" if outstanding else "converged"
         told = [str(reason)] if reason else []
         rows.append({"host": host, "state": state, "reason": "; ".join(told + notes(probe))})
     return rows
@@ -105,16 +123,15 @@ def report(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, 
 def status(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each device says of itself."""
     rows = []
-    for host, probe in _probes(hosts, hostvars).items():
+    for host, probe in probed(hosts, hostvars).items():
         told = probe.get("status") or {}
-        state, reason = told.get("state"), told.get("reason")
-        if _not_reached(probe):
-            state, reason = "not reached", _not_reached(probe)
-        elif not probe["current"]:
-            state = "not installed"
-        elif probe["pid"] is None:
-            state = "stopped"
-        row = {"host": host, "state": state, "reason": reason, "release": probe.get("current")}
+        past = json.loads(probe.get("history") or "null")
+        away = _not_reached(probe)
+        stopped = away or fleet.not_running({**probe, "history": past}, told)
+        if stopped:  # whatever it said before is no claim of limiting
+            state = "not running" if probe.get("current") else "not installed"
+            told = {"state": "not reached" if away else state, "reason": stopped}
+        row = {"host": host, "release": probe.get("current")}
         rows.append({**row, **{key: told.get(key) for key in STATUS}})
     return rows
 
@@ -122,9 +139,9 @@ def status(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, 
 def check(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
     """Where each device differs from the inventory, and how many do."""
     rows = []
-    for host, probe in _probes(hosts, hostvars).items():
+    for host, probe in probed(hosts, hostvars).items():
         told = _not_reached(probe)
-        found = [] if told else [*probe["site"]["faults"], *drifts(probe)]
+        found = [] if told else [*own_faults(probe), *drifts(probe)]
         state = "not reached" if told else "drift" if found else "as wanted"
         reason = told or "; ".join(found + notes(probe))
         rows.append({"host": host, "state": state, "reason": reason})
@@ -150,6 +167,8 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
     stranger = (probe["uptime_s"] or 0) > SETTLED_S and (
         (probe["status"] or {}).get("pid") != probe["pid"]
     )
+    quick = probe.get("quick", 0)
+    looping = quick >= QUICK and (probe["uptime_s"] or 0) < LOOP_S
     found = {
         f"release: {probe['current']} runs": other,
         f"code: {probe['drift']}": probe["drift"],
@@ -159,6 +178,7 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
         f"boot line: {probe['boot']}": probe["boot"] not in ("ours", "disabled"),
         "service: down": probe["pid"] is None,
         "service: no status of the process that runs": stranger,
+        f"service: it ended quickly {quick} times in a row": looping,
         f"foreign files: {', '.join(probe['foreign'])}": probe["foreign"],
     }
     return [drift for drift, there in found.items() if there]
@@ -175,17 +195,16 @@ def release_id(site: Mapping[str, Any]) -> str:
     return f"{site['settings'].get('commit')}-{digest[:12]}"
 
 
-def _probes(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    probes = {str(host): hostvars[host]["__export_limiter_probe"] for host in hosts}
-    unread = [f"{host}: {probe['msg']}" for host, probe in probes.items() if "site" not in probe]
-    if unread:  # Ansible itself stopped there, as without a vault's password
-        raise AnsibleFilterError("; ".join(unread))
-    return probes
+def probed(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    """What each device replied; of some Ansible itself could not even read the variables."""
+    unread = {"unreachable": True, "site": {"config": "{}", "settings": {}, "faults": []}}
+    found = {str(host): hostvars[host]["__export_limiter_probe"] for host in hosts}
+    return {h: probe if "site" in probe else {**probe, **unread} for h, probe in found.items()}
 
 
 def _not_reached(probe: Mapping[str, Any]) -> str:
     """Why there is nothing known of a device, or nothing."""
-    return str(probe["msg"] if probe.get("unreachable") else probe.get("fault", ""))
+    return str(probe["msg"]) if probe.get("unreachable") else ""
 
 
 def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
@@ -195,26 +214,32 @@ def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
         return reply
     told = str(reply.get("msg", "")).splitlines() or ["nothing was said"]
     if reply.get("unreachable") or reply.get("timedout"):
-        return {"state": "pending", "msg": f"undecided, the device decides by itself: {told[0]}"}
+        sent = reply.get("sent", True)
+        meaning = "undecided, the device decides by itself" if sent else "nothing was sent"
+        return {"state": "pending", "sent": sent, "msg": f"{meaning}: {told[0]}"}
     return {"state": "failed", "msg": told[0]}
 
 
-def _faults(probes: Mapping[str, Any]) -> list[str]:
+def _faults(probes: Mapping[str, Any], verb: str) -> list[str]:
     """Every fault of the inventory and of a device."""
-    faults = [f"{host}: {fault}" for host, probe in probes.items() for fault in _own_faults(probe)]
+    found = {host: own_faults(probe, verb) for host, probe in probes.items()}
+    faults = [f"{host}: {fault}" for host, told in found.items() for fault in told]
     return faults + _shared_portal_ids(probes) + _too_many_offline(probes)
 
 
-def _own_faults(probe: Mapping[str, Any]) -> list[str]:
-    """Faults of one site: of its variables, then of the device; offline is none."""
+def own_faults(probe: Mapping[str, Any], verb: str = "apply") -> list[str]:
+    """Faults of one site: of its variables, then of the device; offline is none.
+
+    What is only in the way of a new release forbids no other verb.
+    """
     faults = list(probe["site"]["faults"])
     told, expected = _not_reached(probe), probe["site"]["settings"].get("portal_id")
     if told:
-        return faults + ([] if told.startswith("offline") else [told])
+        return faults + ([] if told.startswith("offline") or verb != "apply" else [told])
     if expected and probe["portal_id"] != expected:
         found = probe["portal_id"] or "unknown"
         faults.append(f"export_limiter_portal_id: this device is {found}, allowed: {expected}")
-    if probe["first_version"]:
+    if probe["first_version"] and verb == "apply":
         faults.append(
             "/data/dbus-limit: a limiter of the first versions is installed, and two would fight;"
             " remove it: systemctl disable --now dbus-limit; rm -r /data/dbus-limit"
