@@ -202,7 +202,7 @@ def test_release_that_runs_already_is_only_repaired_and_stays(site):
     site.service.crashes = {OLD}
     reply = apply(site, request())
     assert (reply["state"], site.current()) == ("failed", ident(request()))
-    assert reply["msg"].endswith("it ran before and was left running")
+    assert "; it is left running" in reply["msg"]
 
 
 @pytest.mark.parametrize(
@@ -311,23 +311,106 @@ def test_tighter_old_release_that_refuses_its_limit_stops_before_the_switch(site
 
 LIMIT = st.none() | st.integers(1, 100_000)
 CONFIG = st.fixed_dictionaries(
-    {"max_multiplus_output_w": LIMIT, "max_grid_export_w": LIMIT, "min_output_limit_w": LIMIT},
-    optional={"control_interval_s": st.integers(1, 10)},
+    {"max_multiplus_output_w": LIMIT, "max_grid_export_w": LIMIT},
+    optional={
+        "min_output_limit_w": st.integers(0, 5_000),
+        "failsafe_limit_w": LIMIT,
+        "per_phase": st.sampled_from(device.PER_PHASE),
+        "phase_count": st.sampled_from((1, 3)),
+        "stored_backstop": st.booleans(),
+        "dry_run": st.booleans(),
+        "control_interval_s": st.integers(1, 10),
+    },
 )
 
 
+def effective(config, key):
+    return config.get(key, device.DEFAULTS[key])
+
+
+def failsafe_w(config):
+    floor_w = effective(config, "min_output_limit_w")
+    given_w = effective(config, "failsafe_limit_w")
+    return max(floor_w, (config["max_grid_export_w"] or 0) if given_w is None else given_w)
+
+
 @given(CONFIG, CONFIG)
-def test_tighter_is_never_above_either_limit_and_changes_nothing_else(old, new):
+def test_tighter_limits_as_much_as_both_and_changes_nothing_else(old, new):
     tight = device.tighter(old, new)
 
-    for key in device.DEFAULT_LIMITS:
-        for other in (old[key], new[key]):
-            assert other is None or (tight[key] is not None and tight[key] <= other)
+    for other in (old, new):
+        for key in ("max_multiplus_output_w", "max_grid_export_w", "min_output_limit_w"):
+            told = effective(other, key)
+            assert told is None or effective(tight, key) <= told
+        strict = [device.PER_PHASE.index(effective(c, "per_phase")) for c in (tight, other)]
+        assert strict[0] >= strict[1]
+        assert effective(tight, "stored_backstop") or not effective(other, "stored_backstop")
+        assert effective(other, "dry_run") or not effective(tight, "dry_run")
+        if tight["max_grid_export_w"] is not None:
+            assert failsafe_w(tight) <= failsafe_w({**tight, **of(other, "failsafe_limit_w")})
     assert tight.get("control_interval_s") == old.get("control_interval_s")
-    if tight["max_multiplus_output_w"] and tight["min_output_limit_w"]:
-        floor_w = tight["min_output_limit_w"]
-        assert floor_w <= max(tight["max_multiplus_output_w"], 0) or floor_w == 0
+    if tight["max_multiplus_output_w"]:
+        assert effective(tight, "min_output_limit_w") <= tight["max_multiplus_output_w"]
     assert device.tighter(tight, new) == tight
+
+
+def of(config, key):
+    return {key: effective(config, key)}
+
+
+@pytest.mark.parametrize("changed", ["notes.txt", "config.json"])
+def test_what_runs_is_gone_back_to_even_where_somebody_changed_it(site, changed):
+    apply(site, request())
+    was = site.current()
+    Path(site.release(was, changed)).write_text(json.dumps({"max_multiplus_output_w": 12000}))
+    site.service.crashes = {NEW}
+
+    reply = apply(site, request(NEW))
+
+    assert (reply["state"], site.current()) == ("rolled back", was)
+    assert site.service.pid
+    assert site.boot_line() == "ours"
+
+
+def test_what_runs_with_a_higher_limit_and_was_changed_is_left_alone(site):
+    apply(site, request())
+    was, pid = site.current(), site.service.pid
+    Path(site.release(was, "notes.txt")).write_text("was here")
+
+    reply = apply(site, request(NEW, limit_w=20000))
+
+    assert reply["msg"] == (
+        "what runs was changed (notes.txt is foreign), and nothing is here to go back to"
+    )
+    assert (site.current(), site.service.pid) == (was, pid)
+
+
+def test_a_silent_agent_after_going_back_is_told(site):
+    apply(site, request())
+    site.service.crashes = {OLD, NEW}
+
+    reply = apply(site, request(NEW))
+
+    assert reply["msg"].endswith(", whose agent tells no status yet")
+
+
+def test_a_list_that_a_full_disk_does_not_take_hides_no_verdict(site, monkeypatch):
+    apply(site, request())
+    site.service.crashes = {NEW}
+    write = device.write
+
+    def full(path, content, mode=0o644):
+        if path.endswith("/failed.new"):
+            Path(path).touch()
+            raise OSError(28, "No space left on device")
+        write(path, content, mode)
+
+    monkeypatch.setattr(device, "write", full)
+    reply = apply(site, request(NEW))
+
+    assert reply["state"] == "rolled back"
+    assert reply["msg"].startswith("it crashes")
+    assert site.foreign() == []
 
 
 # Rolling back
@@ -352,6 +435,73 @@ def test_rollback_raises_a_limit_only_where_that_is_asked_for(site, asked, then_
 
     assert site.current().startswith(OLD)
     assert limit_w(site) == then_w
+
+
+def test_a_second_rollback_does_not_go_forward_again(site):
+    apply(site, request())
+    apply(site, request(NEW))
+    device.carry_out(site, request(verb="rollback"))
+
+    with pytest.raises(device.FaultError, match="no confirmed release"):
+        device.carry_out(site, request(verb="rollback"))
+
+    assert site.current() == ident(request())
+
+
+def test_the_same_code_under_the_same_limits_is_no_way_back(site):
+    apply(site, request())
+    apply(site, request(NEW))
+    apply(site, request(NEW, limit_w=25000))
+    now = site.current()
+
+    with pytest.raises(device.FaultError, match="no confirmed release"):
+        device.carry_out(site, request(verb="rollback"))
+
+    assert site.current() == now
+
+
+@pytest.mark.parametrize("looser", [{"dry_run": True}, {"per_phase": False}])
+def test_rollback_takes_nothing_of_the_limit_away(site, looser):
+    tight = {"max_multiplus_output_w": 9000, "per_phase": "strict", "dry_run": False}
+    apply(site, request(config=json.dumps({**tight, **looser}) + "\n"))
+    apply(site, request(NEW, config=json.dumps(tight) + "\n"))
+
+    reply = device.carry_out(site, request(verb="rollback"))
+
+    assert reply["state"] == "confirmed"
+    assert site.current().startswith(OLD)
+    assert site.config(site.current()) == tight
+
+
+def undecided(site, commit, back):
+    asked = request(commit)
+    new = site.stage(commit, asked["files"], asked["config"])
+    device.put(site.of("pending"), json.dumps({"to": new, "back": back}) + "\n")
+    site.link("releases/" + new, "current")
+    site.service.restart()
+    return new
+
+
+def test_rollback_of_what_is_undecided_goes_back_once(site):
+    apply(site, request())
+    apply(site, request(NEW))
+    was = site.current()
+    undecided(site, "c" * 40, was)
+
+    reply = device.carry_out(site, request(verb="rollback"))
+
+    assert (reply["state"], reply["id"], site.current()) == ("confirmed", was, was)
+
+
+@pytest.mark.parametrize("refused", [{"max_load": -1}, {"min_free_kb": 10**9}, {"sha256": "0"}])
+def test_what_is_refused_leaves_an_undecided_first_release_running(site, refused):
+    new = undecided(site, OLD, None)
+
+    reply = apply(site, request(NEW, **refused))
+
+    assert reply["state"] == "failed"
+    assert site.current() == new
+    assert site.service.pid
 
 
 def test_rollback_without_an_older_release_is_refused(site):
@@ -412,7 +562,70 @@ def test_what_was_so_before_is_not_the_fault_of_a_release(site):
     assert apply(site, request(NEW))["state"] == "confirmed"
 
 
+def test_a_meter_that_was_dead_before_is_not_the_fault_of_a_release(site):
+    apply(site, request())
+    site.status_is(state="failsafe", reason="no usable export measurement")
+
+    assert apply(site, request(NEW))["state"] == "confirmed"
+
+
+def test_a_clock_that_is_set_back_makes_no_release_unhealthy(site):
+    told = site.service.state
+    site.service.state = lambda: (told()[0], 0)  # what svstat says then
+
+    assert apply(site, request())["state"] == "confirmed"
+
+
+# Removing
+
+
+def released(site, log):
+    """A program that notes how it was called, and a state file for it to work on."""
+    device.write(site.of("state.json"), "{}")
+    return f"#!/bin/sh\necho $* >>{log}\nexit 0\n"
+
+
+def test_remove_releases_within_the_time_it_has(site, tmp_path):
+    apply(site, request(program=released(site, tmp_path / "log")))
+
+    reply = device.carry_out(site, request(verb="remove", release_s=600))
+
+    assert reply["state"] == "removed"
+    told = (tmp_path / "log").read_text().splitlines()[-1]
+    assert told == "release --config config.json --within 600"
+
+
+def test_remove_releases_what_a_failed_first_release_may_have_left(site, tmp_path):
+    site.service.crashes = {OLD}
+    apply(site, request(program=released(site, tmp_path / "log")))
+
+    device.carry_out(site, request(verb="remove"))
+
+    assert "release --config" in (tmp_path / "log").read_text()
+    assert not os.path.exists(site.base)
+
+
+def test_remove_that_can_not_release_leaves_the_agent_running(site):
+    apply(site, request())
+    device.write(site.of("state.json"), "{}")
+    os.chmod(site.release(site.current(), "export-limiter"), 0o644)
+
+    with pytest.raises(device.FaultError, match="nothing was removed"):
+        device.carry_out(site, request(verb="remove"))
+
+    assert site.service.pid
+    assert site.current()
+
+
 # A release on the disk
+
+
+def test_a_current_that_leads_elsewhere_is_drift(site):
+    apply(site, request())
+    (Path(site.root) / "tmp").mkdir()
+    site.link(f"{site.root}/tmp/{site.current()}", "current")
+
+    assert device.probe(site, {})["drift"] == "current leads out of releases"
 
 
 def flip(directory):
@@ -677,6 +890,15 @@ def test_second_activation_at_the_same_time_is_refused(site):
     reply = device.in_worker(second, {"id": "2" * 32}, lambda *_: {}, 10)
 
     assert reply["msg"] == "another activation is at work on this device"
+
+
+def test_second_activation_waits_for_the_end_of_the_first(site):
+    holders = iter(["1" * 32] * 10)
+    site.lock = lambda _request: next(holders, None)
+
+    reply = device.in_worker(site, {"id": "2" * 32}, lambda *_: {"state": "done"}, 10)
+
+    assert reply["state"] == "done"
 
 
 def test_other_device_at_the_address_is_refused(site):

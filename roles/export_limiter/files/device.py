@@ -12,6 +12,7 @@ is undecided stands in ``pending``, and whoever finds it without the lock being 
 
 import base64
 import bz2
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -34,17 +35,28 @@ EXECUTABLES = ("run", "export-limiter")
 BESIDE_MANIFEST = {"MANIFEST", "config.json"}
 OURS = {
     *("releases", "current", "confirmed", "failed", "pending", "back", "lock", "rc.local.before"),
-    *("state.json", "state.json.new", "days.json", "days.json.new"),  # the agent's
+    *("state.json", "days.json"),  # the agent's
 }
 # What the agent keeps of the past, and under which name its rows stand.
 HISTORY = {"data/%s/days.json" % NAME: "days", "run/%s/history.json" % NAME: "minutes"}
 PATH = re.compile(r"[A-Za-z0-9._/-]+")
-# The agent's own default where a configuration does not say.
-DEFAULT_LIMITS = {"max_multiplus_output_w": 30000, "max_grid_export_w": None}
+# What makes a configuration tighter or looser, with the agent's own default where it does not say.
+DEFAULTS = {
+    "max_multiplus_output_w": 30000,
+    "max_grid_export_w": None,
+    "min_output_limit_w": 1000,
+    "failsafe_limit_w": None,
+    "phase_count": 3,
+    "per_phase": False,
+    "stored_backstop": True,
+    "dry_run": False,
+}
+PER_PHASE = (False, True, "strict")
 
 READ_S = 60  # for all of the input to arrive over a slow link
 WORK_S = 120  # beside the time for health, for a gradual release or for the load to go down
 LOAD_S = 60
+BUSY_S = 100  # for what another controller, or the one before, has begun
 LOOK_S = 0.5  # a probe that looks whether the lock is held holds it for a moment
 RESTART_S = 10  # from TERM to KILL, and for svscan to see a new service
 STABLE_S = 5  # daemontools restarts what crashes every second
@@ -55,6 +67,10 @@ KEPT = 20  # ids in a list, verdicts
 
 class FaultError(Exception):
     """What was asked for can't be done; one line says why."""
+
+
+class LateError(Exception):
+    """The alarm: whatever is done must end."""
 
 
 def main():
@@ -78,14 +94,14 @@ def main():
 def described(error):
     """The reply for an error: a fault in its own words, a mistake of ours with its place."""
     told = str(error)
-    if not isinstance(error, FaultError):
+    if not isinstance(error, (FaultError, LateError)):
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
         told = "%s: %s (line %s of the device program)" % (type(error).__name__, told, line)
     return {"failed": True, "state": "failed", "msg": told}
 
 
 def _out_of_time(_number, _frame):
-    raise FaultError("it took too long")
+    raise LateError("it took too long")
 
 
 # What can be asked
@@ -96,6 +112,8 @@ def probe(place, request):
     current = place.current()
     pid, uptime_s = place.service.state()
     sha256, drift = examined(place, current) if current else ("", "")
+    if current and os.readlink(place.of("current")) != "releases/" + current:
+        drift = "current leads out of releases"
     found = {
         "portal_id": place.portal_id(),
         "firmware": read(place.at("opt/victronenergy/version")).partition("\n")[0],
@@ -152,26 +170,34 @@ def change(place, request):
 
 def carry_out(place, request):
     """Do what is asked, after whatever was interrupted before; nothing is left beside."""
-    settle(place)
+    if request["verb"] == "apply":
+        fit(place, request)  # else an undecided release goes for one that will not come
+    undone = settle(place)
     try:
+        if undone and request["verb"] == "rollback":
+            return undone
         return CHANGES[request["verb"]](place, request)
     finally:
         place.prune()
 
 
-def apply(place, request):
-    """Put a release with its configuration in place and keep it only if it is healthy."""
+def fit(place, request):
+    """Refuse a release that is not the pinned one, or that the device has no room or time for."""
+    sha256 = digest(manifest(request["files"]))
+    if sha256 != request["sha256"]:
+        told = "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
+        raise FaultError(told)
     need_kb = request["min_free_kb"] + 3 * sum(map(len, request["files"].values())) // 1024
     if place.free_kb() < need_kb:
         raise FaultError("/data has %d kB free, %d kB are needed" % (place.free_kb(), need_kb))
     if not eventually(lambda: os.getloadavg()[0] <= request["max_load"], LOAD_S):
         told = "the load is %.1f, at most %g is allowed" % (os.getloadavg()[0], request["max_load"])
         raise FaultError(told)
+
+
+def apply(place, request):
+    """Put a release with its configuration in place and keep it only if it is healthy."""
     new = place.stage(request["commit"], request["files"], request["config"])
-    sha256 = verified(place.release(new), new)
-    if sha256 != request["sha256"]:
-        told = "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
-        raise FaultError(told)
     run_program(place.release(new), 30, "check-config", "config.json")
     return activate(place, new, request)
 
@@ -182,21 +208,29 @@ def rollback(place, request):
     target = current and older(place, current, request["higher_limit"])
     if not target:
         raise FaultError("there is no confirmed release to go back to")
-    return activate(place, target, request)
+    reply = activate(place, target, request)
+    if reply["state"] == "confirmed":  # what was fled from is nothing to go back to
+        place.note("confirmed", target, without=current)
+    return reply
 
 
 def remove(place, request):
     """Release the limit and leave the device as it was before the first deployment."""
     current = place.current()
-    place.service.remove()
-    if current and request["release_limit"]:
-        try:
-            arguments = ("release", "--config", "config.json")
-            run_program(place.release(current), request["release_s"], *arguments)
-        except FaultError as fault:
+    # One that failed and went may have left a limit, too.
+    able = [i for i in (current, *place.listed("failed")[::-1]) if i and place.has(i)][:1]
+    within = str(request["release_s"])
+    try:
+        place.service.remove()
+        if request["release_limit"] and os.path.exists(place.of("state.json")):
+            for ident in able:
+                words = ("release", "--config", "config.json", "--within", within)
+                run_program(place.release(ident), request["release_s"] + RESTART_S, *words)
+    except Exception as error:
+        if current:
             place.service.restart()
-            told = "nothing was removed, the limit could not be released: %s" % fault
-            raise FaultError(told) from None
+        told = "nothing was removed, the limit could not be released: %s" % described(error)["msg"]
+        raise FaultError(told) from None
     # The next removal completes this one: it has nothing to release, and finds our directory last.
     forget(place.of("current"))
     place.remove_boot_line()
@@ -213,7 +247,8 @@ def activate(place, new, request):
     """Switch, restart, judge; confirm or go back. ``pending`` stands while it is undecided."""
     before = place.status() or {}
     # What runs already is only repaired, and stays.
-    back = new if place.current() == new else older(place, new)
+    current = place.current()
+    back = new if current == new else older(place, new) or unwhole(place, current, new)
     if back:
         place.link("releases/" + back, "back")
     put(place.of("pending"), json.dumps({"to": new, "back": back}) + "\n")
@@ -230,15 +265,18 @@ def activate(place, new, request):
         fault = described(error)["msg"]
     signal.alarm(WORK_S)
     told = fault + go_back(place, new, back)
-    state = "failed" if back == new else "rolled back"
+    state = "failed" if back == new == current else "rolled back"
     return {"changed": True, "failed": True, "state": state, "id": back, "msg": told}
 
 
 def settle(place):
     """Go back from an activation that was interrupted; we hold the lock, so nobody decides it."""
-    if os.path.exists(place.of("pending")):
-        undecided = json.loads(read(place.of("pending")))
-        go_back(place, undecided["to"], undecided["back"])
+    if not os.path.exists(place.of("pending")):
+        return None
+    undecided = json.loads(read(place.of("pending")))
+    told = undecided["to"] + " was undecided" + go_back(place, undecided["to"], undecided["back"])
+    state = "confirmed" if undecided["back"] else "rolled back"
+    return {"changed": True, "state": state, "id": undecided["back"], "msg": told}
 
 
 def go_back(place, new, back):
@@ -258,12 +296,16 @@ def go_back(place, new, back):
             place.remove_boot_line()
     finally:
         forget(place.of("pending"))
-        place.note("failed", new)
+        with contextlib.suppress(OSError):  # a full disk takes no list
+            place.note("failed", new)
     if back is None:
         return "; nothing was installed before, and nothing runs now"
+    speaks = eventually(lambda: (place.status() or {}).get("pid") == place.service.state()[0])
+    silent = "" if speaks else ", whose agent tells no status yet"
     if back == new:
-        return "; it ran before and was left running"
-    return "; back to %s%s" % (back, "" if back in place.listed("confirmed") else " (new limit)")
+        return "; it is left running" + silent
+    known = back in place.listed("confirmed")
+    return "; back to %s%s%s" % (back, "" if known else " (new limit)", silent)
 
 
 def older(place, new, higher_limit=False):
@@ -276,10 +318,12 @@ def older(place, new, higher_limit=False):
         if old in (None, new) or examined(place, old)[1]:
             continue
         directory = place.release(old)
-        configs = [json.loads(read(place.release(i, "config.json"))) for i in (old, new)]
+        configs = [place.config(i) for i in (old, new)]
         tight = tighter(*configs)
         if higher_limit or tight == configs[0]:
             return old
+        if tight == configs[1] and old.partition("-")[0] == new.partition("-")[0]:
+            continue  # nothing but what is gone back from
         files = {path: read(os.path.join(directory, path)) for path in files_in(directory)}
         config = json.dumps(tight, indent=2, sort_keys=True) + "\n"
         old = place.stage(old.partition("-")[0], files, config)
@@ -288,31 +332,56 @@ def older(place, new, higher_limit=False):
     return None
 
 
+def unwhole(place, current, new):
+    """What runs, where it was changed by somebody and nothing else is here: better than nothing."""
+    if current is None or not place.has(current):
+        return None
+    try:
+        config = place.config(current)
+        if tighter(config, place.config(new)) == config:
+            return current
+    except (ValueError, AttributeError):
+        pass
+    drift = examined(place, current)[1]
+    raise FaultError("what runs was changed (%s), and nothing is here to go back to" % drift)
+
+
 def tighter(old, new):
-    """The old configuration with the lower of both configurations' limits."""
-    config = dict(old)
-    for key, default in DEFAULT_LIMITS.items():
-        given = [c.get(key, default) for c in (old, new) if c.get(key, default) is not None]
-        if given and min(given) != old.get(key, default):
-            config[key] = min(given)
-    output, floor = config.get("max_multiplus_output_w"), config.get("min_output_limit_w")
-    if output is not None and floor is not None and floor > output:
-        config["min_output_limit_w"] = output
-    return config
+    """The old configuration with whatever limits more in the new one."""
+    was, now = ({key: c.get(key, DEFAULTS[key]) for key in DEFAULTS} for c in (old, new))
+    tight = dict(was)
+    for key in ("max_multiplus_output_w", "max_grid_export_w", "min_output_limit_w"):
+        tight[key] = min((c[key] for c in (was, now) if c[key] is not None), default=None)
+    if tight["max_multiplus_output_w"] is not None:
+        floor_w = min(tight["min_output_limit_w"], tight["max_multiplus_output_w"])
+        tight["min_output_limit_w"] = floor_w
+    # Where it is not given, it is the export limit or the floor.
+    tight["failsafe_limit_w"] = min(
+        (c["failsafe_limit_w"] for c in (was, now)),
+        key=lambda w: (
+            (tight["max_grid_export_w"] or tight["min_output_limit_w"]) if w is None else w
+        ),
+    )
+    if PER_PHASE.index(now["per_phase"]) > PER_PHASE.index(was["per_phase"]):
+        tight.update(per_phase=now["per_phase"], phase_count=now["phase_count"])
+    tight["stored_backstop"] = was["stored_backstop"] or now["stored_backstop"]
+    tight["dry_run"] = was["dry_run"] and now["dry_run"]
+    return dict(old, **{key: tight[key] for key in DEFAULTS if tight[key] != was[key]})
 
 
 def judge(place, new, before, request):
     """Watch the new release; ``None`` once it is healthy, else the last fault seen."""
     deadline = time.monotonic() + request["health_s"]
-    good, starts, last_pid, first_ticks = 0, 0, None, None
+    good, starts, last_pid, first_ticks, since = 0, 0, None, None, 0.0
     fault = "the service did not start"
     while time.monotonic() < deadline:
         time.sleep(1)
-        pid, uptime_s = place.service.state()
+        pid = place.service.state()[0]
         status = place.status() or {}
         if pid != last_pid:
             starts += pid is not None
-            good, last_pid, first_ticks = 0, pid, None
+            # By this clock: the one that svstat counts by may be set back.
+            good, last_pid, first_ticks, since = 0, pid, None, time.monotonic()
         if starts > CRASHES:
             return "it crashes: started %d times" % starts
         if pid is None or status.get("pid") != pid:
@@ -322,7 +391,7 @@ def judge(place, new, before, request):
         first_ticks = ticks if first_ticks is None else first_ticks
         fault = unhealthy(status, new, before, request["allowed_reasons"])
         good = good + 1 if fault is None else 0
-        if good >= GOOD_IN_A_ROW and uptime_s >= STABLE_S and ticks > first_ticks:
+        if good >= GOOD_IN_A_ROW and time.monotonic() - since >= STABLE_S and ticks > first_ticks:
             return None
     return fault or "its status is not renewed"
 
@@ -337,7 +406,8 @@ def unhealthy(status, new, before, allowed_reasons):
     if any(reason.startswith(allowed) for allowed in allowed_reasons):
         return None
     # Already so before: not the fault of this release.
-    if before.get("enforceable") is False and before.get("reason") == reason:
+    bad = before.get("enforceable") is False or before.get("state") == "failsafe"
+    if bad and before.get("reason") == reason:
         return None
     if not status.get("dry_run") and not status.get("enforceable"):
         return "not enforceable: %s" % reason
@@ -399,6 +469,9 @@ def _work(place, request, work, seconds, verdict):
         holder = place.lock(request["id"])
         if os.path.exists(verdict) or holder == request["id"]:
             return
+        if holder is not None and eventually(lambda: place.lock(request["id"]) is None, BUSY_S):
+            holder = None
+        signal.alarm(seconds)
         if holder is not None:
             raise FaultError("another activation is at work on this device")
         reply = work(place, request)
@@ -446,13 +519,21 @@ class Place:
         except OSError:
             return None
 
+    def has(self, ident):
+        """Whether a release is here."""
+        return os.path.isdir(self.release(ident))
+
+    def config(self, ident):
+        """A release's configuration."""
+        return json.loads(read(self.release(ident, "config.json")))
+
     def listed(self, name):
         """The ids in one of the lists, oldest first."""
         return read(self.of(name)).split()
 
-    def note(self, name, ident):
+    def note(self, name, ident, without=None):
         """Append an id to a list, which stays bounded."""
-        ids = [known for known in self.listed(name) if known != ident][1 - KEPT :]
+        ids = [known for known in self.listed(name) if known not in (ident, without)][1 - KEPT :]
         put(self.of(name), "".join(known + "\n" for known in [*ids, ident]))
 
     def portal_id(self):
@@ -491,7 +572,8 @@ class Place:
         """What lies in our directory and is not ours."""
         if not os.path.isdir(self.base):
             return []
-        return sorted(set(os.listdir(self.base)) - OURS)
+        # What was being replaced when the power went is ours as well.
+        return sorted(n for n in os.listdir(self.base) if n.partition(".new")[0] not in OURS)
 
     def link(self, target, name):
         """Point a symbolic link elsewhere, durably and in one step."""
