@@ -56,11 +56,15 @@ NO_PYTHON = """
 if "HostKeyAlias=riga-depot" in words:
     sys.exit(127)
 """
-NOTED_TWICE = """
-noted = (here / "calls").read_text().count("HostKeyAlias=riga-depot")
-if noted > 1 and "HostKeyAlias=riga-depot" in words:
-    print("ssh: connect to host 203.0.113.30 port 22: Connection timed out", file=sys.stderr)
-    sys.exit(255)
+# It is looked at, and is gone when it is to be changed; LOST is a link that ends after that.
+GONE = """
+if "HostKeyAlias=riga-depot" in words:
+    noted = (here / "calls").read_text().count("HostKeyAlias=riga-depot")
+    told = {1: "", LOST: "Shared connection to 203.0.113.30 closed."}.get(
+        noted, "ssh: connect to host 203.0.113.30 port 22: Connection timed out"
+    )
+    if told:
+        sys.exit([sys.stdin.buffer.read(), print(told, file=sys.stderr), 255][-1])
 """
 WRONG_PASSWORD = """
 for key in re.findall("via ansible, key=[a-z]+", words[-1])[:1]:
@@ -387,14 +391,19 @@ def test_only_sites_on_the_pinned_release_go_back(copy):
     assert f"not on it: {'b' * 40}-000000000000 runs" in " ".join(played.text.split())
 
 
-def test_device_that_drops_off_before_its_wave_stops_nobody(copy):
-    gone = NOTED_TWICE + ANSWERING
+@pytest.mark.parametrize(
+    ("lost", "reason", "tried"),
+    [(9, "nothing was sent: ", True), (2, "undecided, the device decides by itself: ", False)],
+    ids=["before", "after"],
+)
+def test_device_that_drops_off_stops_the_others_only_after_it_was_told(copy, lost, reason, tried):
+    gone = GONE.replace("LOST", str(lost)) + ANSWERING
 
-    played = copy.play("deploy", gone, *TWO, "-e", "export_limiter_lost_link_s=0")
+    played = copy.play("deploy", gone, *TWO, "-e", "export_limiter_lost_link_s=1")
 
     assert played.states["riga-depot"] == "pending", played.text
-    assert len(played.calls["liepaja-yard"]) == 2
-    assert "nothing was sent: offline: " in " ".join(played.text.split())
+    assert f"{reason}offline: " in " ".join(played.text.split())
+    assert len(played.calls["liepaja-yard"]) == 1 + tried
 
 
 def test_report_of_a_relative_name_stands_where_the_play_was_started(copy):

@@ -110,6 +110,15 @@ def test_rollback_takes_only_what_runs_the_pinned_commit_and_says_so_of_the_othe
     }
 
 
+def test_waves_are_those_of_the_inventory_though_the_first_site_can_not_be_read() -> None:
+    known = hostvars(a={}, b={}, c={}, d={})
+    known["a"]["__export_limiter_probe"] = UNREAD
+
+    found = fleet.preflight(known, known, "rollback")
+
+    assert (found["order"], found["waves"]) == (["b", "c", "d"], [1, 1, 3])
+
+
 def test_removal_is_planned_for_every_device_that_has_something() -> None:
     known = hostvars(a={}, b={"installed": False, "current": None}, c=OFFLINE, d=OLD)
 

@@ -14,10 +14,10 @@ options:
       - C(probe) looks and changes nothing. It also reads the site's variables on the controller.
       - C(apply) puts a release in place and keeps it only if it is healthy.
       - C(rollback) puts the last confirmed release before the present one back, without raising a
-        limit.
+        limit. The playbook asks it of devices that run the pinned release.
       - C(remove) releases the limit and leaves the device as it was before the first deployment.
       - C(discover) runs a release's discovery from RAM; nothing is installed.
-      - C(unreached) counts a device that C(probe) did not reach as unreachable; nothing is sent.
+      - C(unreached) counts a device that C(probe) could not ask as unreachable; nothing is sent.
     type: str
     choices: [probe, apply, rollback, remove, discover, unreached]
     required: true
@@ -56,9 +56,13 @@ site:
   type: dict
   returned: for probe
 state:
-  description: One of confirmed, rolled back, failed or removed.
+  description: One of confirmed, rolled back, failed, removed or not tried.
   type: str
   returned: for apply, rollback and remove
+sent:
+  description: Whether the request may have reached the device before the link was lost.
+  type: bool
+  returned: when unreachable
 msg:
   description: Why, in one line.
   type: str
