@@ -7,7 +7,7 @@ itself writes nothing to flash. Only values that are still ours are touched.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from export_limiter import methods, victron
 from export_limiter.config import Config
@@ -15,10 +15,10 @@ from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import ControlPoint
+from export_limiter.writes import TIMEOUT_S, write_each
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_S = 1.0
 SAME_W = 1.0
 BINDING_SHARE = 0.92  # below this part of the cap, output is held down by something else
 WALK_S = 200.0  # the whole way up at most, however small the steps are
@@ -135,25 +135,19 @@ class Release:
     def _write(
         self, point: ControlPoint, value: float, forget: bool = False, lend: bool = False
     ) -> None:
-        remaining: List[str] = list(point.paths)
-
-        def next_path(error: Optional[str] = None) -> None:
-            if error is not None and lend:
-                self._busy = False
-            elif error is not None:
+        def written(error: Optional[str]) -> None:
+            self._busy = False
+            if error is not None and not lend:
                 self._finished("%s refused %.0f W: %s" % (point, value, error))
-            elif remaining:
-                part = value if value < 0 else value / len(point.paths)
-                self._bus.write(point.service, remaining.pop(0), part, TIMEOUT_S, next_path)
-            else:
-                self._last_w[str(point)] = value
-                if forget:
-                    del self._last_w[str(point)]
-                    self._found.forget(str(point))
-                self._busy = False
+            if error is not None:
+                return
+            self._last_w[str(point)] = value
+            if forget:
+                del self._last_w[str(point)]
+                self._found.forget(str(point))
 
         self._found.will_write(str(point), methods.standing_w(self._site, point), value, False)
-        next_path()
+        write_each(self._bus, point, value, written)
 
 
 def _point(text: str) -> ControlPoint:

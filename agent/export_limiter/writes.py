@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from typing import Callable, Deque, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Deque, NamedTuple, Optional, Sequence, Tuple
 
 from export_limiter import methods, victron
 from export_limiter.config import Config
@@ -24,20 +24,6 @@ SAME_W = 0.5
 SILENCE = 0.2  # of a refusal: a peer that does not answer may only be held up
 
 
-class Target(Protocol):
-    """What the writer needs of the bus."""
-
-    def write(
-        self,
-        name: str,
-        path: str,
-        value: float,
-        timeout_s: float,
-        done: Callable[[Optional[str]], None],
-    ) -> None:
-        """See :meth:`export_limiter.bus.Bus.write`."""
-
-
 class Counters(NamedTuple):
     """Writes since start; ``stored`` ones went to flash."""
 
@@ -52,7 +38,7 @@ class Writer:
     def __init__(
         self,
         config: Config,
-        bus: Target,
+        bus: Any,
         site: Site,
         found: FoundValues,
         clock: Callable[[], float],
@@ -196,22 +182,18 @@ class Writer:
         self._found.will_write(
             str(point), methods.standing_w(self._site, point), cap_w, point.stored
         )
-        remaining = list(point.paths)
-        part_w = cap_w / len(point.paths)
         self.busy = True
 
-        def next_path(error: Optional[str] = None) -> None:
+        def written(error: Optional[str]) -> None:
             if error is not None:
                 self._refused(point, cap_w, error)
-            elif remaining:
-                self._bus.write(point.service, remaining.pop(0), part_w, TIMEOUT_S, next_path)
-            else:
-                self.busy = False
-                # What was read back is the newest there is, whenever its signal comes.
-                self._site.learned(point.service, dict.fromkeys(point.paths, part_w))
-                self._accepted(point, cap_w, self._clock(), done)
+                return
+            self.busy = False
+            # What was read back is the newest there is, whenever its signal comes.
+            self._site.learned(point.service, dict.fromkeys(point.paths, part(point, cap_w)))
+            self._accepted(point, cap_w, self._clock(), done)
 
-        next_path()
+        write_each(self._bus, point, cap_w, written)
 
     def _accepted(
         self, point: ControlPoint, cap_w: float, now: float, done: Callable[[float], None]
@@ -242,3 +224,24 @@ class Writer:
             self.refusals += SILENCE if silent else 1.0
             if silent:
                 self._unanswered_w, self.stale = cap_w, True
+
+
+def write_each(
+    bus: Any, point: ControlPoint, value_w: float, done: Callable[[Optional[str]], None]
+) -> None:
+    """Write its part to each path; ``done`` gets why one was refused, or ``None``."""
+    remaining = list(point.paths)
+
+    def next_path(error: Optional[str] = None) -> None:
+        if error is not None or not remaining:
+            done(error)
+        else:
+            path = remaining.pop(0)
+            bus.write(point.service, path, part(point, value_w), TIMEOUT_S, next_path)
+
+    next_path()
+
+
+def part(point: ControlPoint, value_w: float) -> float:
+    """What each path of a control point gets of a cap; "no limit" is not divided."""
+    return value_w if value_w < 0 else value_w / len(point.paths)
