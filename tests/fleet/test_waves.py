@@ -38,7 +38,7 @@ MEDDLING = {
 FAILURES = {
     "crash": ("rolled back", "it crashes: started 5 times; back to "),
     "hang": ("rolled back", "no status from the running agent; back to "),
-    "unreachable": ("pending", "undecided, the device decides by itself: offline: "),
+    "unreachable": ("pending", "nothing was sent: offline: "),
     "blind": ("rolled back", "not enforceable: "),
     "no space": ("failed", "kB are needed"),
     "other portal id": ("failed", f"this is {OTHER_ID}, not c0619d"),

@@ -131,6 +131,7 @@ def probe(place, request):
         "boot": place.service.boot(),
         "pid": pid,
         "uptime_s": uptime_s,
+        "quick": int((read(place.at("run/%s/started" % NAME)).split() + [0, 0])[1]),
         "status": place.status(),
         "foreign": place.foreign(),
         "version": read(place.of("current/VERSION")).strip(),
@@ -205,9 +206,10 @@ def apply(place, request):
 def rollback(place, request):
     """Put the last confirmed release before this one in place, without raising a limit."""
     current = place.current()
-    target = current and older(place, current, request["higher_limit"])
+    target = current and older(place, current, request)
     if not target:
-        raise FaultError("there is no confirmed release to go back to")
+        told = "there is no confirmed release to go back to"
+        return {"changed": False, "state": "not tried", "id": current, "msg": told}
     reply = activate(place, target, request)
     if reply["state"] == "confirmed":  # what was fled from is nothing to go back to
         place.note("confirmed", target, without=current)
@@ -308,8 +310,10 @@ def go_back(place, new, back):
     return "; back to %s%s%s" % (back, "" if known else " (new limit)", silent)
 
 
-def older(place, new, higher_limit=False):
+def older(place, new, rollback=None):
     """The release to go back to from ``new``: what runs, else the newest confirmed that is whole.
+
+    One who asks for a rollback wants other code, and may want the higher limit with it.
 
     Never with a higher limit than ``new`` has: where that is tighter, the old code gets it in a
     release of its own, made and checked before anything is switched.
@@ -317,16 +321,16 @@ def older(place, new, higher_limit=False):
     for old in [place.current()] + place.listed("confirmed")[::-1]:
         if old in (None, new) or examined(place, old)[1]:
             continue
+        if rollback and commit_of(old) == commit_of(new):
+            continue
         directory = place.release(old)
         configs = [place.config(i) for i in (old, new)]
         tight = tighter(*configs)
-        if higher_limit or tight == configs[0]:
+        if tight == configs[0] or (rollback and rollback["higher_limit"]):
             return old
-        if tight == configs[1] and old.partition("-")[0] == new.partition("-")[0]:
-            continue  # nothing but what is gone back from
         files = {path: read(os.path.join(directory, path)) for path in files_in(directory)}
         config = json.dumps(tight, indent=2, sort_keys=True) + "\n"
-        old = place.stage(old.partition("-")[0], files, config)
+        old = place.stage(commit_of(old), files, config)
         run_program(place.release(old), 30, "check-config", "config.json")
         return old
     return None
@@ -356,13 +360,11 @@ def tighter(old, new):
         floor_w = min(tight["min_output_limit_w"], tight["max_multiplus_output_w"])
         tight["min_output_limit_w"] = floor_w
     # Where it is not given, it is the export limit or the floor.
-    tight["failsafe_limit_w"] = min(
-        (c["failsafe_limit_w"] for c in (was, now)),
-        key=lambda w: (
-            (tight["max_grid_export_w"] or tight["min_output_limit_w"]) if w is None else w
-        ),
-    )
-    if PER_PHASE.index(now["per_phase"]) > PER_PHASE.index(was["per_phase"]):
+    without = tight["max_grid_export_w"] or tight["min_output_limit_w"]
+    given = [c["failsafe_limit_w"] for c in (was, now)]
+    tight["failsafe_limit_w"] = min(given, key=lambda w: without if w is None else w)
+    strict = [(PER_PHASE.index(c["per_phase"]), c["phase_count"]) for c in (was, now)]
+    if strict[1] > strict[0]:
         tight.update(per_phase=now["per_phase"], phase_count=now["phase_count"])
     tight["stored_backstop"] = was["stored_backstop"] or now["stored_backstop"]
     tight["dry_run"] = was["dry_run"] and now["dry_run"]
@@ -398,7 +400,7 @@ def judge(place, new, before, request):
 
 def unhealthy(status, new, before, allowed_reasons):
     """Why a status of the agent is not good enough, or ``None``."""
-    if status.get("commit") != new.partition("-")[0]:
+    if status.get("commit") != commit_of(new):
         return "the agent reports the commit %s" % status.get("commit")
     state, reason = status.get("state"), status.get("reason") or "no reason given"
     if state in ("starting", "stopping"):
@@ -620,7 +622,8 @@ class Place:
 
     def prune(self):
         """Keep what runs, what to go back to, and the last one that failed."""
-        others = [ident for ident in self.listed("confirmed") if ident != self.current()]
+        now = commit_of(self.current() or "")
+        others = [ident for ident in self.listed("confirmed") if commit_of(ident) != now]
         undecided = json.loads(read(self.of("pending")) or "{}")
         kept = {self.current(), *others[-1:], *self.listed("failed")[-1:], *undecided.values()}
         bytecode = self.at("run/%s/pyc%s" % (NAME, self.of("releases")))
@@ -773,6 +776,11 @@ def files_in(directory):
             elif not stat.S_ISDIR(kind):
                 raise FaultError("%s is not a file" % os.path.relpath(path, directory))
     return sorted(set(found) - BESIDE_MANIFEST)
+
+
+def commit_of(ident):
+    """The commit of a release."""
+    return ident.partition("-")[0]
 
 
 def examined(place, ident):
