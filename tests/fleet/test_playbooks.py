@@ -174,6 +174,7 @@ def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
     assert (current(device), controller.count_executions()) == (left, 1)
 
 
+@pytest.mark.slow  # ssh takes a while to miss a device; the story of waves has one, too
 def test_device_that_is_gone_when_its_wave_comes_is_pending_and_stops_nobody(
     fleet, controller, make_device
 ):
