@@ -10,7 +10,7 @@ import signal
 import stat
 import sys
 import time
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from export_limiter.config import Config, ConfigError, parse, summary
 from export_limiter.files import FoundValues, StatusFile, own_release, read_json
@@ -107,8 +107,14 @@ def _status(options: argparse.Namespace) -> int:
         print("no status: the agent has not run since the last boot", file=sys.stderr)
         return 1
     age_s = time.time() - status["updated_at"]
-    print(json.dumps(status, indent=2) if options.json else status_screen(status, age_s))
-    return 0 if running(status, age_s) else 1
+    alive = _alive(status)
+    print(json.dumps(status, indent=2) if options.json else status_screen(status, age_s, alive))
+    return 0 if running(status, age_s, alive) else 1
+
+
+def _alive(status: Dict[str, Any]) -> bool:
+    """Whether the process that told the status is there still."""
+    return os.path.exists("/proc/%d" % status["pid"])
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -188,7 +194,7 @@ def _discover(options: argparse.Namespace) -> int:
     loop.run()
     methods, now = Methods(METHOD_NAMES, floor_w(Config())), time.monotonic()
     status = read_json(os.path.join(options.runtime_dir, "status.json"))
-    if status is not None and not running(status, time.time() - status["updated_at"]):
+    if status and not running(status, time.time() - status["updated_at"], _alive(status)):
         status = None
     for each in (status or {}).get("given_up", ()):  # an older release's agent does not tell
         methods.fail(each["method"], "given up by the running agent: %s" % each["reason"], now)

@@ -22,7 +22,7 @@ RETRY_S = 600.0  # for one that is refused, or left to a lower limit of the user
 SETTLE_S = 10.0  # localsettings saves a change 2 s later: a power cut before takes it back
 TELLING_W = 3.0
 TAKEN = (
-    "the stored limit was changed by a user: after a reboot nothing limits until the agent is up"
+    "the stored limit was changed by a user: after a reboot it does not hold until the agent is up"
 )
 
 
@@ -39,7 +39,6 @@ class Backstop:
         self._writer = writer
         self._due_at = self._settled_at = -math.inf
         self._armed_here = False
-        self.warning: Optional[str] = None
 
     def again(self) -> None:
         """The setting has served as the control point meanwhile."""
@@ -52,6 +51,15 @@ class Backstop:
             return None
         present_w = methods.standing_w(self._site, point)
         return present_w if self._found.is_ours(str(point), present_w) else None
+
+    @property
+    def warning(self) -> Optional[str]:
+        """That what was stored does not stand any more: a user's doing, and his right."""
+        point = methods.ess_setting_point(self._site)
+        if point is None or self._limit_w is None or self._found.held(str(point)) is None:
+            return None
+        present_w = methods.standing_w(self._site, point)
+        return TAKEN if present_w is None or present_w > self._limit_w else None
 
     def telling_w(self, cap_w: float, effect: Effect) -> float:
         """A cap that tells whether the override acts: just below what the setting limits to."""
@@ -85,7 +93,6 @@ class Backstop:
         if not ours and held:  # a user took it away: also for the next run
             self._found.has_held(str(point))
             self._due_at = math.inf
-            self.warning = TAKEN if present_w is None or present_w > wanted_w else None
         elif not ours and self._limit_w is None:
             self._due_at = math.inf
         elif present_w != methods.limit_of(wanted_w) and self._writer.writes_left(now) > 0:

@@ -19,7 +19,7 @@ class Freshness:
     def __init__(self, needed: Sequence[str], hold_s: float, every_inverter: bool) -> None:
         self.fresh = False
         self.lost: List[str] = []
-        self.started = False
+        self.started = self.complete = False
         self.failsafe = False
         self.failsafe_entries = 0
         self._needed = needed
@@ -39,11 +39,12 @@ class Freshness:
         missing = [q for q in self._needed if values[q] is None or q in frozen]
         self._seen_at.update({q: now for q in self._needed if q not in missing})
         self.fresh = not missing
-        self.lost = [
-            q for q in missing if q in frozen or now - self._seen_at.get(q, first_at) > self._hold_s
-        ]
+        waited = now - first_at > START_S
         everything = len(self._seen_at) == len(self._needed)
-        self.started = everything or ("output" in self._seen_at and now - first_at > START_S)
+        self.complete = everything or ("output" in self._seen_at and waited)
+        # An output limit waits for no meter: its cap stands before anything else is known.
+        self.started = self.complete or (self._every_inverter and "output" in self._seen_at)
+        self.lost = [q for q in missing if q in frozen or self._is_lost(q, now, waited)]
 
         self._fresh_in_a_row = self._fresh_in_a_row + 1 if self.fresh else 0
         if self.lost and self.started and not self.failsafe:
@@ -51,6 +52,11 @@ class Freshness:
             self.failsafe_entries += 1
         elif self._fresh_in_a_row >= FRESH_TO_LEAVE_FAILSAFE:
             self.failsafe = False
+
+    def _is_lost(self, quantity: str, now: float, waited: bool) -> bool:
+        if quantity not in self._seen_at:
+            return waited
+        return now - self._seen_at[quantity] > self._hold_s
 
     def _output_w(self, measurement: Measurement) -> Optional[float]:
         """What is needed of the output; one that is gone is told of, and is no reason to wait."""

@@ -55,7 +55,7 @@ def judge(
     """The first state that applies, in the order people need them."""
     state, reason = decision.state, decision.reason
     enforceable = verdict.enforceable and confirmed and state != NOT_ENFORCEABLE
-    if state == STARTING and waited_s > NO_INVERTER_S:
+    if state == STARTING and decision.cap_w is None and waited_s > NO_INVERTER_S:
         lost = "no inverter: %s" % verdict.reason if verdict.reason else "no usable output figure"
         state, reason = NOT_ENFORCEABLE, lost
     elif state not in (STARTING, FAILSAFE) and not verdict.enforceable:

@@ -22,6 +22,7 @@ FAILSAFE = "failsafe"
 LIMITING = "limiting"
 RELAXING = "relaxing"
 MONITORING = "monitoring"
+WAITING = "waiting for the first measurement"
 NO_METER = "no grid meter is there, and ESS is set to an external one"
 FLOOR_ABOVE_LIMIT = "the floor of %.0f W keeps the limit from being met"
 
@@ -108,7 +109,7 @@ class Limiter:
             self._outputs.add(now, output_w)
         self._highest_w = self._outputs.highest(now, LOOK_BACK_S)
         if not self._data.started:
-            return Decision(None, STARTING, "waiting for the first measurement", False)
+            return Decision(None, STARTING, WAITING, False)
 
         binding = self._binding()
         if self._data.fresh and output_w is not None:
@@ -208,6 +209,8 @@ class Limiter:
                 reason = "no usable %s measurement" % " and ".join(self._data.lost)
             if "export" in self._data.lost and measurement.no_meter:
                 reason += ": %s" % NO_METER
+        elif not self._data.complete:
+            state, reason = STARTING, WAITING
         elif measurement.assisting:
             state, reason = LIMITING if binding else MONITORING, "power assist"
         elif cap_w is not None and cap_w <= floor and bounds.tighten_w < floor:

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from export_limiter import victron
 from export_limiter.inverters import Site
 from export_limiter.judgement import STOPPING
+from export_limiter.limiter import NO_METER
 from export_limiter.measuring import Measuring
 from export_limiter.methods import Verdict
 from export_limiter.status import others
@@ -16,15 +17,15 @@ NEAR_SHARE = 0.9  # of an input's current limit
 OWN = ("applied_w", "setting_w", "override_w")  # of others, where our own cap stands as well
 
 
-def running(status: Dict[str, Any], age_s: float) -> bool:
-    """Whether an agent stands behind its status, which is ``age_s`` old."""
-    return abs(age_s) <= STALE_S and status["state"] != STOPPING
+def running(status: Dict[str, Any], age_s: float, alive: bool = True) -> bool:
+    """Whether an agent stands behind its status: its process lives, and told it ``age_s`` ago."""
+    return alive and abs(age_s) <= STALE_S and status["state"] != STOPPING
 
 
-def status_screen(status: Dict[str, Any], age_s: float) -> str:
+def status_screen(status: Dict[str, Any], age_s: float, alive: bool = True) -> str:
     """The agent's status on one screen, as its last words where it does not run."""
     lines = _status_lines(status, age_s)
-    if not running(status, age_s):
+    if not running(status, age_s, alive):
         dead = "the agent is NOT running (last heard %s ago)" % _duration(age_s)
         lines = [dead, "its last words:", *("  " + line for line in lines)]
     return "\n".join(lines)
@@ -78,6 +79,7 @@ def discover_report(
             for inverter in site.describe()
         ],
         "meters": site.names(victron.GRID),
+        "meter_lost": site.meter_lost(),
         "multi_rs": site.multi_rs(),
         "pv_inverters": site.names(victron.PVINVERTER),
         "would_use": usable[0] if usable else None,
@@ -100,7 +102,8 @@ def discover_screen(report: Dict[str, Any]) -> str:
     lines = ["inverters:"]
     lines += ["  %s  %s" % (i["service"], _inverter(i)) for i in report["inverters"]] or ["  none"]
     lines += ["  %s  a Multi RS can't be limited" % name for name in report["multi_rs"]]
-    lines += ["grid meter: %s" % (", ".join(report["meters"]) or "none, the AC input is used")]
+    without = NO_METER if report["meter_lost"] else "none, the AC input is used"
+    lines += ["grid meter: %s" % (", ".join(report["meters"]) or without)]
     lines += ["methods:"]
     for method in report["methods"]:
         able = "can act at %s" % method["control_point"] if method["enforceable"] else "no"

@@ -161,8 +161,8 @@ class Writer:
         """Have ``cap_w`` in force; ``done(cap_w)`` once it is. Nothing to do is nothing written."""
         point = self.point
         cap_w = float(round(cap_w))
-        if point is None or self.busy:
-            return
+        if point is None or self.busy or not self._site.knows(point.service, point.paths[0]):
+            return  # nobody is there to take it
         refresh = not point.stored and now - self._written_at >= REFRESH_S
         due = refresh or self.stale
         if self._value_w is not None and abs(cap_w - self._value_w) <= SAME_W and not due:

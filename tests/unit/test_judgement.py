@@ -13,8 +13,8 @@ ACTS = Verdict("ess_override", None, True, True, "")
 HELD = Verdict("ess_override", None, False, False, "Dynamic ESS holds the override")
 
 
-def judged(state, reason="because", verdict=ACTS, waited_s=60.0, dry_run=False):
-    decision = Decision(5000.0, state, reason, True)
+def judged(state, reason="because", verdict=ACTS, waited_s=60.0, dry_run=False, cap_w=5000.0):
+    decision = Decision(cap_w, state, reason, True)
     return judge(decision, verdict, 5000.0, True, "", waited_s, dry_run)
 
 
@@ -40,9 +40,15 @@ def judged(state, reason="because", verdict=ACTS, waited_s=60.0, dry_run=False):
     ],
 )
 def test_the_first_state_that_applies_is_told(state, verdict, waited_s, told):
-    judgement = judged(state, verdict=verdict, waited_s=waited_s)
+    cap_w = None if state == "starting" else 5000.0
+
+    judgement = judged(state, verdict=verdict, waited_s=waited_s, cap_w=cap_w)
 
     assert (judgement.state, judgement.reason) == told
+
+
+def test_an_output_limit_that_only_waits_for_the_meter_has_an_inverter():
+    assert judged("starting", waited_s=31.0).state == "starting"
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,21 @@ def test_a_refused_write_is_asked_for_again_from_where_the_cap_really_is():
     assert first.cap_w == second.cap_w == 11_000.0
 
 
+def test_an_output_limit_waits_for_no_meter():
+    limiter = Limiter(Config(max_multiplus_output_w=9_000.0, max_grid_export_w=2_000.0))
+    caps_w, states = [], []
+
+    for second in range(40):
+        decision = limiter.decide(Measurement(9_500.0, 9_500.0), float(second))
+        limiter.wrote(decision.cap_w, float(second))
+        caps_w.append(decision.cap_w)
+        states.append(decision.state)
+
+    assert caps_w[:4] == [9_500, 9_000, 9_000, 9_000]
+    assert states[:30] == [STARTING] * 30  # so long the meter may still come
+    assert (states[-1], caps_w[-1]) == ("failsafe", 2_000)
+
+
 def test_three_fresh_measurements_end_the_failsafe():
     config = Config(max_multiplus_output_w=None, max_grid_export_w=2_000.0)
     limiter, good = Limiter(config), Measurement(500.0, 500.0, 0.0)

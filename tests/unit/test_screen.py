@@ -1,6 +1,7 @@
 """What a technician reads: the running agent's status, and what a site offers."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,12 +12,13 @@ from export_limiter.config import METHOD_NAMES, Config
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
+from export_limiter.limiter import NO_METER
 from export_limiter.limits import Measurement
 from export_limiter.methods import ControlPoint, Methods
 from export_limiter.screen import discover_report, discover_screen, status_screen
 from export_limiter.status import TOLD_AT_ONCE, Identity, Telling, build, warnings_of
 from export_limiter.writes import Writer
-from gx.fakebus import HUB4, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
+from gx.fakebus import HUB4, METER, SETTING, SETTINGS, SYSTEM, VEBUS, FakeBus, ess_site
 
 EXPORT = {"max_grid_export_w": 3000.0}
 AGENT = Path(__file__).parents[2] / "agent"
@@ -215,9 +217,12 @@ def test_a_dead_agent_is_called_dead_and_what_it_said_its_last_words(
     assert others[0].endswith(": output is held at the cap")
 
 
-@pytest.mark.parametrize(("age_s", "code"), [(5.0, 0), (16.0, 1), (-30.0, 1)])
-def test_the_exit_code_tells_whether_the_agent_runs(tmp_path, age_s, code):
-    status = {**status_of(tmp_path), "updated_at": time.time() - age_s}
+@pytest.mark.parametrize(
+    ("age_s", "pid", "code"),
+    [(5.0, os.getpid(), 0), (16.0, os.getpid(), 1), (-30.0, os.getpid(), 1), (5.0, 2**22 + 1, 1)],
+)
+def test_the_exit_code_tells_whether_the_agent_runs(tmp_path, age_s, pid, code):
+    status = {**status_of(tmp_path), "updated_at": time.time() - age_s, "pid": pid}
     (tmp_path / "status.json").write_text(json.dumps(status))
     command = [sys.executable, "-m", "export_limiter", "status", "--runtime-dir", str(tmp_path)]
 
@@ -360,3 +365,21 @@ def test_a_status_is_told_at_once_on_a_change_and_else_each_five_seconds():
             told_at.append(second)
 
     assert told_at == [0, 5, 10, 12, 17]
+
+
+@pytest.mark.parametrize(("setting", "told"), [(0, NO_METER), (1, "none, the AC input is used")])
+def test_discover_says_whether_a_meter_is_missing(setting, told):
+    services = ess_site()
+    services.pop(METER)
+    services[SETTINGS]["/Settings/CGwacs/RunWithoutGridMeter"] = setting
+    site = site_of(services)
+
+    report = discover_report(site, Methods(METHOD_NAMES, 1000.0).verdicts(site, 0.0))
+
+    assert f"grid meter: {told}" in discover_screen(report).splitlines()
+
+
+def test_a_process_that_is_gone_is_not_running(tmp_path):
+    screen = status_screen(status_of(tmp_path), 1.0, alive=False)
+
+    assert screen.startswith("the agent is NOT running")

@@ -523,10 +523,30 @@ def test_a_backstop_that_a_user_raised_is_told(tmp_path):
     rig.run(30)
 
     rig.bus.tell(SETTINGS, **{SETTING: 9000.0})
+    rig.run(2)
+    at_once = rig.status["warnings"]
     rig.run(700)
+    still = rig.status["warnings"]
+    rig.bus.tell(SETTINGS, **{SETTING: 5000.0})
+    rig.run(2)
 
     assert rig.caps(SETTING) == [5000]
-    assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])
+    assert any("stored limit was changed by a user" in text for text in at_once)
+    assert at_once == still
+    assert not any("stored limit" in text for text in rig.status["warnings"])
+
+
+def test_a_backstop_that_we_put_back_ourselves_is_no_users_doing(tmp_path):
+    rig = Rig(tmp_path, max_multiplus_output_w=None, max_grid_export_w=2000.0)
+    rig.run(5)
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 1})
+    rig.run(10)
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 0})
+
+    rig.run(800)
+
+    assert rig.caps(SETTING)[-1] == -1
+    assert not any("stored limit" in text for text in rig.status["warnings"])
 
 
 def two_systems(tmp_path, **config):

@@ -484,3 +484,16 @@ def test_an_answer_of_the_point_before_is_no_cap_of_this_one(rig):
 
     assert rig.caps == []
     assert not rig.writer.busy
+
+
+def test_nothing_is_written_to_a_service_that_is_away(rig):
+    rig.override()
+    rig.put(5000.0)
+    rig.bus.drop(HUB4)
+    rig.writer.left(HUB4)
+
+    for second in range(1, 60):
+        rig.put(5000.0, float(second))
+
+    assert rig.values == [5000]
+    assert (rig.writer.refusals, rig.writer.counters.refused_writes) == (0, 0)
