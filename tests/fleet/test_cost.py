@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gx.device import DeviceSpec
 from gx.proxy import Proxy
+from gx.waiting import wait_until
 from page import example
 from role import ROLE
 
@@ -45,6 +46,7 @@ def play_ahead(stage):
         return Run(*played.states.values(), count, proxy.connections, proxy.up + proxy.down)
 
     run()
+    wait_until(lambda: holds_its_limit(device), "the agent to note the limit that it stored", 60)
     before = traces(device)
     converged = run()
     after = traces(device)
@@ -52,6 +54,12 @@ def play_ahead(stage):
     upgraded = run(**new)
     data = json.loads((controller.workdir / "reports/latest/data.json").read_text())
     return converged, before, after, upgraded, allowed_bytes(new), data["sites"][0]["history"]
+
+
+def holds_its_limit(device):
+    """Say whether the agent has nothing more to write: it does some seconds after it has stored."""
+    points = json.loads((device.data / BASE / "state.json").read_text())["points"].values()
+    return any(point["held"] == point["written"] == 30000 for point in points)
 
 
 def test_converged_device_costs_one_execution_and_no_write(story):
