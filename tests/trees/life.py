@@ -49,7 +49,7 @@ def live(stage: Stage, paths: tuple[str, ...] = ()) -> None:
         agent.stop(signal.SIGKILL)
         agent.start()
         mine = agent.process.child.pid  # the old status is still there
-        agent.wait_for(PATIENCE_S, pid=mine, state="limiting", cap_w=5000.0)
+        agent.wait_for(PATIENCE_S, pid=mine, state="limiting", cap_w=5000.0, enforceable=True)
         second = agent.call("run", "--config", str(agent.config))
 
         assert second.returncode == 1
