@@ -56,9 +56,12 @@ class Backstop:
     def warning(self) -> Optional[str]:
         """That what was stored does not stand any more: a user's doing, and his right."""
         point = methods.ess_setting_point(self._site)
-        if point is None or self._limit_w is None or self._found.held(str(point)) is None:
+        held_w = None if point is None else methods.limit_of(self._found.held(str(point)))
+        if point is None or self._limit_w is None or held_w is None:
             return None
         present_w = methods.standing_w(self._site, point)
+        if self._found.is_ours(str(point), present_w):
+            return None  # of another configuration: it is about to be written anew
         return TAKEN if present_w is None or present_w > self._limit_w else None
 
     def telling_w(self, cap_w: float, effect: Effect) -> float:
