@@ -65,8 +65,19 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", metavar="FILE")
     release = verb("release", _release, "Walk the cap up and put back what was found.")
     release.add_argument("--config", required=True)
-    release.add_argument("--within", type=float, default=300.0, metavar="SECONDS")
+    release.add_argument("--within", type=_seconds, default=300.0, metavar="SECONDS")
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A time limit; argparse tells what is wrong with another one."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= 86400.0:  # NaN never is
+        raise argparse.ArgumentTypeError("%r is not allowed; 1 to 86400 s" % text)
+    return seconds
 
 
 def _log_to_stderr(debug: bool) -> None:

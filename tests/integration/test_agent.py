@@ -730,6 +730,16 @@ def test_a_release_that_takes_too_long_ends_and_says_so(stage):
     assert walked_w < site.get("hub4", OVERRIDE) < 6000
 
 
+@pytest.mark.parametrize("within", ["0", "-1", "nan", "soon"])
+def test_a_time_to_release_in_that_can_not_be_is_refused(stage, within):
+    agent = stage.prepare(**LIMIT)
+
+    done = agent.call("release", "--config", str(agent.config), f"--within={within}")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"--within: {within!r} is not allowed; 1 to 86400 s\n")
+
+
 def test_release_waits_for_the_agent_to_stop(stage):
     site = stage.site(**SMALL)
     agent = stage.agent(**LIMIT)
