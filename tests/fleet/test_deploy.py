@@ -67,7 +67,7 @@ def test_deploy_starts_the_agent_and_the_limit_is_armed(controller, device):
 
 
 def test_second_run_is_one_execution_and_changes_nothing(controller, deployed):
-    before = deployment.tree(deployed, without=["log", f"{deployment.BASE}/state.json"])
+    before = deployment.tree(deployed, without=["log", f"{BASE}/state.json"])
 
     played = controller.play("deploy", [deployed])
 
@@ -75,7 +75,7 @@ def test_second_run_is_one_execution_and_changes_nothing(controller, deployed):
     assert "changed=0" in played.text
     assert "changed=1" not in played.text
     assert controller.count_executions() == 1
-    assert deployment.tree(deployed, without=["log", f"{deployment.BASE}/state.json"]) == before
+    assert deployment.tree(deployed, without=["log", f"{BASE}/state.json"]) == before
 
 
 def test_reboot_starts_the_agent_again(controller, deployed):

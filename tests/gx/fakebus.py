@@ -74,6 +74,12 @@ class FakeBus:
         del self.services[name]
         self._listener.vanished(name)
 
+    def come(self, name: str, values: Values) -> None:
+        """Let a service appear with these values."""
+        self.services[name] = dict(values)
+        self._listener.appeared(name)
+        self._listener.learned(name, dict(values))
+
     def release(self) -> None:
         """Answer the polls that were held."""
         held, self._held = self._held, []

@@ -227,9 +227,7 @@ def test_a_service_that_comes_and_goes_forgives_nothing(tmp_path, service):
     for _ in range(3):
         rig.bus.drop(service)
         rig.run(2)
-        rig.bus.services[service] = values
-        rig.service.appeared(service)
-        rig.service.learned(service, values)
+        rig.bus.come(service, values)
         rig.run(2)
 
     assert rig.status["method"] == "ess_setting"
@@ -287,17 +285,19 @@ def test_a_cap_in_force_is_in_the_status_at_once(rig):
     assert rig.status["cap_w"] == 6000  # accepted after the tick had told its own
 
 
-def test_nothing_is_told_after_the_stop(rig):
+def test_nothing_but_the_cap_in_force_is_told_after_the_stop(rig):
     rig.run(1)
     held = []
     rig.bus.write = lambda *arguments: held.append(arguments)
     rig.run(1)
 
     rig.service.stop()
+    waits = rig.service.writer.busy
     held[0][-1](None)  # the last write is answered late
     rig.service.tick()
 
-    assert rig.status["state"] == "stopping"
+    assert (waits, rig.service.writer.busy) == (True, False)
+    assert (rig.status["state"], rig.status["cap_w"]) == ("stopping", 5000)  # for the next run
     assert rig.status["enforceable"] is False
 
 
@@ -369,12 +369,10 @@ def test_a_hub4_that_starts_anew_is_judged_afresh(rig):
     before = rig.status["method"]
     rig.bus.refuse = lambda path, value: None
 
-    services = rig.bus.services.pop(HUB4)
-    rig.service.vanished(HUB4)
+    values = rig.bus.services[HUB4]
+    rig.bus.drop(HUB4)
     rig.run(2)
-    rig.bus.services[HUB4] = services
-    rig.service.appeared(HUB4)
-    rig.service.learned(HUB4, services)
+    rig.bus.come(HUB4, values)
     rig.run(3)
 
     assert (before, rig.status["method"]) == ("ess_setting", "ess_override")
@@ -454,20 +452,6 @@ def test_a_cap_that_the_bms_held_lower_at_first_tells_itself_from_our_setting_la
 
     assert (again.status["method"], again.status["given_up"]) == ("ess_override", [])
     assert again.status["enforceable"]
-
-
-def test_a_cap_taken_over_after_the_stop_is_known_to_the_next_run(rig):
-    rig.run(1)
-    held = []
-    rig.bus.write = lambda *arguments: held.append(arguments)
-    rig.run(1)
-
-    rig.service.stop()
-    assert rig.service.writer.busy
-    held[0][-1](None)  # the last write is answered late
-
-    assert not rig.service.writer.busy
-    assert (rig.status["state"], rig.status["cap_w"]) == ("stopping", 5000)
 
 
 def test_external_control_for_a_while_is_no_leave_to_jump_down(tmp_path):
@@ -635,13 +619,23 @@ def test_a_hub4_that_comes_back_while_data_is_lost_gets_the_last_cap(tmp_path):
     rig.run(5)
     last_w = rig.status["cap_w"]
 
-    services = rig.bus.services.pop(HUB4)
-    rig.service.vanished(HUB4)
+    values = rig.bus.services[HUB4]
+    rig.bus.drop(HUB4)
     rig.run(10)
-    rig.bus.services[HUB4] = {**services, OVERRIDE: None}
-    rig.service.appeared(HUB4)
-    rig.service.learned(HUB4, rig.bus.services[HUB4])
+    rig.bus.come(HUB4, {**values, OVERRIDE: None})
     rig.run(3)
 
     assert rig.status["state"] == "failsafe"
     assert 0 < rig.bus.services[HUB4][OVERRIDE] <= last_w
+
+
+def test_a_backstop_of_another_configuration_is_no_users_doing(tmp_path):
+    before = Rig(tmp_path)
+    before.run(30)
+
+    rig = Rig(tmp_path, before.bus.services, max_multiplus_output_w=3000.0)
+    rig.run(60)
+
+    told = [text for status in rig.statuses for text in status["warnings"]]
+    assert rig.caps(SETTING) == [3000]
+    assert not any("stored limit" in text for text in told)
