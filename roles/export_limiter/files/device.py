@@ -11,7 +11,7 @@ is undecided stands in ``pending``, and whoever finds it without the lock being 
 """
 
 import base64
-import bz2
+import bz2  # in the core package of Python by Victron's manifest (openembedded-core)
 import contextlib
 import ctypes
 import fcntl
