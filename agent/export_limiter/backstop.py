@@ -18,7 +18,7 @@ from export_limiter.writes import Writer
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 600.0  # for one that is refused, or left to a lower limit of the user's
+RETRY_S = 600.0  # for one that is refused
 SETTLE_S = 10.0  # localsettings saves a change 2 s later: a power cut before takes it back
 TELLING_W = 3.0
 TAKEN = (
@@ -43,6 +43,12 @@ class Backstop:
     def again(self) -> None:
         """The setting has served as the control point meanwhile."""
         self._due_at = -math.inf
+
+    def left(self, service: str) -> None:
+        """A service is gone: settings that come back may have lost what was not saved yet."""
+        if victron.service_class(service) == victron.SETTINGS:
+            self._armed_here = False
+            self.again()
 
     def standing_w(self) -> Optional[float]:
         """The limit of ours that acts by the setting while the override is written, W."""
@@ -103,6 +109,8 @@ class Backstop:
             self._writer.write(point, wanted_w, self._armed)
         elif ours and now >= self._settled_at:
             self._found.has_held(str(point))
+        elif not ours:  # a lower limit of the user's, who may take it away at any time
+            self._due_at = now + SETTLE_S
 
     def _beside_override(self) -> bool:
         return self._writer.point is not None and self._writer.point.method == "ess_override"

@@ -520,6 +520,46 @@ def test_a_backstop_that_a_user_raised_is_told(tmp_path):
     assert not any("stored limit" in text for text in rig.status["warnings"])
 
 
+def test_a_backstop_that_was_lost_before_it_was_saved_is_stored_again(tmp_path):
+    rig = Rig(tmp_path)
+    rig.run(4)
+    before = rig.bus.services[SETTINGS][SETTING]
+    rig.bus.drop(SETTINGS)  # killed before it saved
+    rig.bus.come(SETTINGS, {**ess_site()[SETTINGS], SETTING: -1.0})
+
+    rig.run(30)
+
+    assert before == rig.bus.services[SETTINGS][SETTING] == 5000
+    assert not any("stored limit" in text for text in rig.status["warnings"])
+
+
+def test_a_backstop_that_a_user_raised_stays_his_though_the_settings_restart(tmp_path):
+    rig = Rig(tmp_path)
+    rig.run(30)
+    rig.bus.tell(SETTINGS, **{SETTING: 9000.0})
+    rig.run(5)
+
+    rig.bus.drop(SETTINGS)
+    rig.bus.come(SETTINGS, {**ess_site()[SETTINGS], SETTING: 9000.0})
+    rig.run(30)
+
+    assert rig.caps(SETTING) == [5000]
+    assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])
+
+
+def test_a_lower_setting_of_the_user_that_goes_leaves_the_backstop(tmp_path):
+    services = ess_site()
+    services[SETTINGS][SETTING] = 3000.0
+    rig = Rig(tmp_path, services)
+    rig.run(60)
+    respected = rig.caps(SETTING)
+
+    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+    rig.run(15)
+
+    assert (respected, rig.caps(SETTING)) == ([], [5000])
+
+
 def test_a_backstop_that_we_put_back_ourselves_is_no_users_doing(tmp_path):
     rig = Rig(tmp_path, max_multiplus_output_w=None, max_grid_export_w=2000.0)
     rig.run(5)
