@@ -199,7 +199,6 @@ def fit(place, request):
 def apply(place, request):
     """Put a release with its configuration in place and keep it only if it is healthy."""
     new = place.stage(request["commit"], request["files"], request["config"])
-    run_program(place.release(new), 30, "check-config", "config.json")
     return activate(place, new, request)
 
 
@@ -323,16 +322,12 @@ def older(place, new, rollback=None):
             continue
         if rollback and commit_of(old) == commit_of(new):
             continue
-        directory = place.release(old)
         configs = [place.config(i) for i in (old, new)]
         tight = tighter(*configs)
         if tight == configs[0] or (rollback and rollback["higher_limit"]):
             return old
-        files = {path: read(os.path.join(directory, path)) for path in files_in(directory)}
         config = json.dumps(tight, indent=2, sort_keys=True) + "\n"
-        old = place.stage(commit_of(old), files, config)
-        run_program(place.release(old), 30, "check-config", "config.json")
-        return old
+        return place.stage(commit_of(old), files_in(place.release(old)), config)
     return None
 
 
@@ -606,7 +601,10 @@ class Place:
             return None
 
     def stage(self, commit, files, config):
-        """Write a release beside the others, durably; return its id."""
+        """Write a release beside the others, durably, and have it check its configuration.
+
+        Returns its id.
+        """
         ident = "%s-%s" % (commit, digest(config)[:12])
         beside, place = self.release(".new"), self.release(ident)
         shutil.rmtree(beside, ignore_errors=True)
@@ -618,6 +616,7 @@ class Place:
         else:
             os.rename(beside, place)
         sync(self.of("releases"))
+        run_program(place, 30, "check-config", "config.json")
         return ident
 
     def prune(self):
@@ -766,16 +765,16 @@ def fill(directory, files):
 
 
 def files_in(directory):
-    """The paths that a MANIFEST lists, in C order; whatever is no file or directory is drift."""
-    found = []
+    """What a MANIFEST lists, as content by path; whatever is no file or directory is drift."""
+    found = {}
     for here, directories, names in os.walk(directory):
         for path in (os.path.join(here, name) for name in directories + names):
             kind = os.lstat(path).st_mode
             if stat.S_ISREG(kind):
-                found.append(os.path.relpath(path, directory))
+                found[os.path.relpath(path, directory)] = read_bytes(path)
             elif not stat.S_ISDIR(kind):
                 raise FaultError("%s is not a file" % os.path.relpath(path, directory))
-    return sorted(set(found) - BESIDE_MANIFEST)
+    return {path: found[path] for path in found if path not in BESIDE_MANIFEST}
 
 
 def commit_of(ident):
@@ -793,7 +792,7 @@ def examined(place, ident):
 
 def verified(directory, ident):
     """The sha256 of a release's MANIFEST, when every file is as it says and nothing is beside."""
-    files = {path: read_bytes(os.path.join(directory, path)) for path in files_in(directory)}
+    files = files_in(directory)
     listing = read(os.path.join(directory, "MANIFEST"))
     wanted = {line[66:]: line[:64] for line in listing.splitlines() if line[64:66] == "  "}
     for path in sorted({*files, *wanted}):
