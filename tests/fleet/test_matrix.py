@@ -24,7 +24,7 @@ STEPS = {
     "prepares the way back": ("rename back.new", 1),
     "notes that it is undecided": ("rename pending.new", 1),
     "switches": ("rename current.new", 1),
-    "has switched": ("run svok", 1),
+    "has switched": ("run svstat", 1),
     "builds its service": ("run sh", 1),
     "restarts": ("run svc -t", 1),
     "judges": ("run svstat", 4),

@@ -37,7 +37,7 @@ def kill_agent(member):
 
 def kill_worker(member):
     """Kill a worker that has just switched."""
-    fault = {"step": "run svok", "kind": "killed"}
+    fault = {"step": "run svstat", "kind": "killed"}
     Asking(member.device, "apply", member.new, fault=fault).reply()
 
 

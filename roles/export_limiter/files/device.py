@@ -687,17 +687,14 @@ class Daemontools:
 
     def restart(self):
         """Run ``current``, building the service where there is none."""
-        known, before = self._known(), self.state()[0]
+        before = self.state()[0]
         forget(self.place.at("run/%s/started" % NAME))  # this is no quick end of a crash loop
         self.place.add_boot_line()
         run("sh", self.place.of("current/boot"), self.place.root)
         if not eventually(self._known):
             raise FaultError("svscan did not take up the service in %d s" % RESTART_S)
-        if not known or before is None:
-            run("svc", "-u", self.built)
-            return
-        run("svc", "-t", self.built)
-        if not eventually(lambda: self.state()[0] != before):
+        run("svc", "-u" if before is None else "-t", self.built)
+        if before and not eventually(lambda: self.state()[0] != before):
             run("svc", "-k", self.built)
 
     def remove(self):
