@@ -114,7 +114,7 @@ def probe(place, request):
     sha256, drift = examined(place, current) if current else ("", "")
     if current and os.readlink(place.of("current")) != "releases/" + current:
         drift = "current leads out of releases"
-    found = {
+    return {
         "portal_id": place.portal_id(),
         "firmware": read(place.at("opt/victronenergy/version")).partition("\n")[0],
         "machine": read(place.at("etc/venus/machine")).strip(),
@@ -138,10 +138,9 @@ def probe(place, request):
         "config": read(place.of("current/config.json")),
         "sha256": sha256,
         "drift": drift,
+        # As one text: Ansible would look at each of its numbers.
+        "history": json.dumps(place.history()) if request.get("history") else None,
     }
-    # As one text: Ansible would look at each of its numbers.
-    past = {"history": json.dumps(place.history())} if request.get("history") else {}
-    return dict(found, **past)
 
 
 def discover(place, request):
@@ -547,17 +546,16 @@ class Place:
     def history(self):
         """What the agent keeps of the last day and of the days before, in columns.
 
-        Numbers are differences to the one before: over a slow link that is half of the rows.
+        Numbers are differences to the one before: over a slow link that is half of the rows. What
+        can't be read is left out.
         """
         told = {}
-        try:
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
             for path, rows in HISTORY.items():
                 kept = json.loads(read(self.at(path)) or "{}")
                 columns = [differences(each) for each in zip(*kept.get(rows, []))]
                 told.update(kept, **{rows: columns})
                 told[rows + "_fields"] = told.pop("fields", [])
-        except (AttributeError, KeyError, TypeError, ValueError):
-            told["unreadable"] = True
         return dict(told, monotonic_s=time.monotonic(), clock_s=time.time())
 
     def free_kb(self):
