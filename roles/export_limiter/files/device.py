@@ -111,7 +111,7 @@ def probe(place, request):
     """What this device is and what runs on it; writes nothing. The history only if asked for."""
     current = place.current()
     pid, uptime_s = place.service.state()
-    sha256, drift = examined(place, current) if current else ("", "")
+    drift = drifted(place, current) if current else ""
     if current and os.readlink(place.of("current")) != "releases/" + current:
         drift = "current leads out of releases"
     return {
@@ -136,7 +136,7 @@ def probe(place, request):
         "foreign": place.foreign(),
         "version": read(place.of("current/VERSION")).strip(),
         "config": read(place.of("current/config.json")),
-        "sha256": sha256,
+        "sha256": digest(read_bytes(place.of("current/MANIFEST"))) if current else "",
         "drift": drift,
         # As one text: Ansible would look at each of its numbers.
         "history": json.dumps(place.history()) if request.get("history") else None,
@@ -317,7 +317,7 @@ def older(place, new, rollback=None):
     release of its own, made and checked before anything is switched.
     """
     for old in [place.current()] + place.listed("confirmed")[::-1]:
-        if old in (None, new) or examined(place, old)[1]:
+        if old in (None, new) or drifted(place, old):
             continue
         if rollback and commit_of(old) == commit_of(new):
             continue
@@ -334,13 +334,11 @@ def unwhole(place, current, new):
     """What runs, where it was changed by somebody and nothing else is here: better than nothing."""
     if current is None or not place.has(current):
         return None
-    try:
+    with contextlib.suppress(ValueError, AttributeError):
         config = place.config(current)
         if tighter(config, place.config(new)) == config:
             return current
-    except (ValueError, AttributeError):
-        pass
-    drift = examined(place, current)[1]
+    drift = drifted(place, current)
     raise FaultError("what runs was changed (%s), and nothing is here to go back to" % drift)
 
 
@@ -607,7 +605,7 @@ class Place:
         beside, place = self.release(".new"), self.release(ident)
         shutil.rmtree(beside, ignore_errors=True)
         fill(beside, dict(files, **{"MANIFEST": manifest(files), "config.json": config}))
-        verified(beside, ident)
+        verify(beside, ident)
         if os.path.lexists(place):
             exchange(beside, place)
             shutil.rmtree(beside)
@@ -777,16 +775,17 @@ def commit_of(ident):
     return ident.partition("-")[0]
 
 
-def examined(place, ident):
-    """The sha256 of a release's MANIFEST and nothing, or nothing and what has drifted."""
+def drifted(place, ident):
+    """What has drifted of a release, or nothing."""
     try:
-        return verified(place.release(ident), ident), ""
+        verify(place.release(ident), ident)
     except FaultError as fault:
-        return "", str(fault)
+        return str(fault)
+    return ""
 
 
-def verified(directory, ident):
-    """The sha256 of a release's MANIFEST, when every file is as it says and nothing is beside."""
+def verify(directory, ident):
+    """Refuse a release where a file is not as its MANIFEST says, or anything is beside."""
     files = files_in(directory)
     listing = read(os.path.join(directory, "MANIFEST"))
     wanted = {line[66:]: line[:64] for line in listing.splitlines() if line[64:66] == "  "}
@@ -801,7 +800,6 @@ def verified(directory, ident):
     config = read_bytes(os.path.join(directory, "config.json"))
     if digest(config)[:12] != ident.rpartition("-")[2]:
         raise FaultError("config.json is changed")
-    return digest(listing)
 
 
 def manifest(files):
