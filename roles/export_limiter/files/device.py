@@ -463,11 +463,9 @@ def _work(place, request, work, seconds, verdict):
         holder = place.lock(request["id"])
         if os.path.exists(verdict) or holder == request["id"]:
             return
-        if holder is not None and eventually(lambda: place.lock(request["id"]) is None, BUSY_S):
-            holder = None
-        signal.alarm(seconds)
-        if holder is not None:
+        if holder is not None and not eventually(lambda: place.lock(request["id"]) is None, BUSY_S):
             raise FaultError("another activation is at work on this device")
+        signal.alarm(seconds)
         reply = work(place, request)
     except Exception as error:
         reply = described(error)
@@ -492,7 +490,6 @@ class Place:
         own_build = not os.path.exists(self.at("opt/victronenergy"))
         systemd = own_build and os.path.isdir(self.at("run/systemd/system"))
         self.service = Systemd(self) if systemd else Daemontools(self)
-        self._lock = None
 
     def at(self, path):
         """An absolute path of the device."""
@@ -558,8 +555,7 @@ class Place:
 
     def free_kb(self):
         """What is free for us on /data."""
-        about = os.statvfs(self.at("data"))
-        return about.f_bavail * about.f_frsize // 1024
+        return shutil.disk_usage(self.at("data")).free // 1024
 
     def foreign(self):
         """What lies in our directory and is not ours."""
@@ -577,15 +573,15 @@ class Place:
         sync(self.base)
 
     def lock(self, request):
-        """Take the lock for a request, or say for which request it is held."""
+        """Take the lock for a request until we end, or say for which request it is held."""
         if not os.path.isdir(self.of("releases")):
             os.makedirs(self.of("releases"))
             sync(self.base)
             sync(self.at("data"))
-        self._lock = os.open(self.of("lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        if not eventually(lambda: locked(self._lock, fcntl.LOCK_EX), LOOK_S):
+        lock = os.open(self.of("lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        if not eventually(lambda: locked(lock, fcntl.LOCK_EX), LOOK_S):
             return read(self.of("lock"))
-        os.pwrite(self._lock, request.encode(), 0)
+        os.pwrite(lock, request.encode(), 0)
         return None
 
     def holder(self):
