@@ -255,12 +255,11 @@ def activate(place, new, request):
     try:
         place.link("releases/" + new, "current")
         place.service.restart()
-        fault = judge(place, new, before, request)
+        judge(place, new, before, request)
         signal.alarm(WORK_S)  # the decision has its own time, whatever used up the rest
-        if fault is None:
-            place.note("confirmed", new)
-            forget(place.of("back"), place.of("pending"))
-            return {"changed": True, "state": "confirmed", "id": new, "msg": "healthy"}
+        place.note("confirmed", new)
+        forget(place.of("back"), place.of("pending"))
+        return {"changed": True, "state": "confirmed", "id": new, "msg": "healthy"}
     except Exception as error:
         fault = described(error)["msg"]
     signal.alarm(WORK_S)
@@ -364,7 +363,7 @@ def tighter(old, new):
 
 
 def judge(place, new, before, request):
-    """Watch the new release; ``None`` once it is healthy, else the last fault seen."""
+    """Watch the new release until it is healthy; else the fault is the last one seen."""
     deadline = time.monotonic() + request["health_s"]
     good, starts, last_pid, first_ticks, since = 0, 0, None, None, 0.0
     fault = "the service did not start"
@@ -377,7 +376,7 @@ def judge(place, new, before, request):
             # By this clock: the one that svstat counts by may be set back.
             good, last_pid, first_ticks, since = 0, pid, None, time.monotonic()
         if starts > CRASHES:
-            return "it crashes: started %d times" % starts
+            raise FaultError("it crashes: started %d times" % starts)
         if pid is None or status.get("pid") != pid:
             fault, good = "no status from the running agent", 0
             continue
@@ -386,8 +385,8 @@ def judge(place, new, before, request):
         fault = unhealthy(status, new, before, request["allowed_reasons"])
         good = good + 1 if fault is None else 0
         if good >= GOOD_IN_A_ROW and time.monotonic() - since >= STABLE_S and ticks > first_ticks:
-            return None
-    return fault or "its status is not renewed"
+            return
+    raise FaultError(fault or "its status is not renewed")
 
 
 def unhealthy(status, new, before, allowed_reasons):
@@ -397,11 +396,9 @@ def unhealthy(status, new, before, allowed_reasons):
     state, reason = status.get("state"), status.get("reason") or "no reason given"
     if state in ("starting", "stopping"):
         return "the agent is still %s" % state
-    if any(reason.startswith(allowed) for allowed in allowed_reasons):
-        return None
-    # Already so before: not the fault of this release.
+    # What was so before is not the fault of this release.
     bad = before.get("enforceable") is False or before.get("state") == "failsafe"
-    if bad and before.get("reason") == reason:
+    if reason.startswith(tuple(allowed_reasons)) or (bad and before.get("reason") == reason):
         return None
     if not status.get("dry_run") and not status.get("enforceable"):
         return "not enforceable: %s" % reason
