@@ -218,14 +218,13 @@ def remove(place, request):
     """Release the limit and leave the device as it was before the first deployment."""
     current = place.current()
     # One that failed and went may have left a limit, too.
-    able = [i for i in (current, *place.listed("failed")[::-1]) if i and place.has(i)][:1]
-    within = str(request["release_s"])
+    able = next(filter(place.has, [current, *place.listed("failed")[::-1]]), None)
+    within_s = request["release_s"]
     try:
         place.service.remove()
-        if request["release_limit"] and os.path.exists(place.of("state.json")):
-            for ident in able:
-                words = ("release", "--config", "config.json", "--within", within)
-                run_program(place.release(ident), request["release_s"] + RESTART_S, *words)
+        if able and request["release_limit"] and os.path.exists(place.of("state.json")):
+            words = ("release", "--config", "config.json", "--within", str(within_s))
+            run_program(place.release(able), within_s + RESTART_S, *words)
     except Exception as error:
         if current:
             place.service.restart()
@@ -331,7 +330,7 @@ def older(place, new, rollback=None):
 
 def unwhole(place, current, new):
     """What runs, where it was changed by somebody and nothing else is here: better than nothing."""
-    if current is None or not place.has(current):
+    if not place.has(current):
         return None
     with contextlib.suppress(ValueError, AttributeError):
         config = place.config(current)
@@ -508,8 +507,8 @@ class Place:
             return None
 
     def has(self, ident):
-        """Whether a release is here."""
-        return os.path.isdir(self.release(ident))
+        """Whether there is such a release, and it is here."""
+        return ident is not None and os.path.isdir(self.release(ident))
 
     def config(self, ident):
         """A release's configuration."""
@@ -632,14 +631,12 @@ class Place:
         if self.boot_line() in ("ours", "disabled"):
             return  # a user or Victron's support disabled it: reported, never undone
         path = os.path.realpath(self.at("data/rc.local"))
-        found, before, mode = "absent", b"#!/bin/sh\n", 0o755
-        if os.path.exists(path):
-            before, mode = read_bytes(path), stat.S_IMODE(os.stat(path).st_mode)
-            found = "%o" % mode
-        lines = before.split(b"\n")
+        found = os.path.exists(path)
+        mode = stat.S_IMODE(os.stat(path).st_mode) if found else 0o755
+        lines = (read_bytes(path) if found else b"#!/bin/sh\n").split(b"\n")
         if BOOT_LINE not in lines:
-            put(self.of("rc.local.before"), found)
-            lines.insert(1 if before.startswith(b"#!") else 0, BOOT_LINE)
+            put(self.of("rc.local.before"), "%o" % mode if found else "absent")
+            lines.insert(1 if lines[0].startswith(b"#!") else 0, BOOT_LINE)
         put(path, b"\n".join(lines), mode | 0o111)
 
     def remove_boot_line(self):
@@ -653,7 +650,7 @@ class Place:
         if found == "absent" and lines == [b"#!/bin/sh", b""]:
             forget(path)
         else:
-            mode = int(found, 8) if found not in ("", "absent") else os.stat(path).st_mode & 0o7777
+            mode = int(found, 8) if found.isdigit() else stat.S_IMODE(os.stat(path).st_mode)
             put(path, b"\n".join(lines), mode)
 
 
