@@ -501,10 +501,9 @@ class Place:
 
     def current(self):
         """The id of the release that runs, or ``None``."""
-        try:
+        with contextlib.suppress(OSError):
             return os.path.basename(os.readlink(self.of("current")))
-        except OSError:
-            return None
+        return None
 
     def has(self, ident):
         """Whether there is such a release, and it is here."""
@@ -529,10 +528,9 @@ class Place:
 
     def status(self):
         """What the agent last said of itself, or ``None``."""
-        try:
+        with contextlib.suppress(ValueError):
             return json.loads(read(self.at("run/%s/status.json" % NAME)))
-        except ValueError:
-            return None
+        return None
 
     def history(self):
         """What the agent keeps of the last day and of the days before, in columns.
@@ -582,11 +580,10 @@ class Place:
 
     def holder(self):
         """The request for which the lock is held, or ``None``."""
-        try:
-            with open(self.of("lock")) as file:
-                return None if locked(file, fcntl.LOCK_SH) else file.read()
-        except FileNotFoundError:
-            return None
+        with contextlib.suppress(FileNotFoundError), open(self.of("lock")) as file:
+            if not locked(file, fcntl.LOCK_SH):
+                return file.read()
+        return None
 
     def stage(self, commit, files, config):
         """Write a release beside the others, durably, and have it check its configuration.
@@ -660,7 +657,6 @@ class Daemontools:
     def __init__(self, place):
         self.place = place
         self.built = place.at("run/service/" + NAME)
-        self.linked = place.at("service/" + NAME)
 
     def state(self):
         """Process id and seconds of uptime, both ``None`` when it is not up."""
@@ -685,7 +681,7 @@ class Daemontools:
 
     def remove(self):
         """Unlinked first, or svscan starts it again; its directory last."""
-        forget(self.linked)
+        forget(self.place.at("service/" + NAME))
         for stop in ("-dx", "-dxk"):
             run("svc", stop, self.built, self.built + "/log")
             if eventually(lambda: not self._known()):
