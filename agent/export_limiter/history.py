@@ -114,14 +114,14 @@ class History:
             self._days.extend(_columns(days.get("days", ()), days.get("fields", ()), DAY_FIELDS))
             if ring and ring["monotonic_s"] <= now:  # else another boot's
                 self._resume(ring, now)
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             self.event("an earlier history could not be read", now)
 
     def _resume(self, ring: Mapping[str, Any], now: float) -> None:
         for event in ring["events"]:
-            self._events.add(event[0], event)
+            self._events.add(float(event[0]), event)
         for excursion in ring["excursions"]:
-            self._excursions.add(excursion[1], Excursion(*excursion))
+            self._excursions.add(float(excursion[1]), Excursion(*excursion))
         for row in _columns(ring["minutes"], ring["fields"], MINUTE_FIELDS):
             self._minutes.add(row[0] * MINUTE_S, row)
         for watch in self._watches:

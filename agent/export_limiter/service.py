@@ -134,23 +134,19 @@ class Service:
         self._turn_to(verdict, resumed=before is not None and not before.usable)
         self._trust.notice_other_writers(verdict, now)
 
-        acting = verdict.enforceable and self._trust.effect.confirmed and not self._config.dry_run
-        actuator = self.writer.actuator(acting, now)
+        dry_run, effect = self._config.dry_run, self._trust.effect
+        # A cap that was changed, and is not put right yet, is not what the output obeys.
+        in_force = effect.confirmed and not dry_run and not self.writer.stale
+        actuator = self.writer.actuator(verdict.enforceable and in_force, now)
         decision = self._limiter.decide(self._measurement, now, actuator)
         if verdict.usable:
             decision = self._put(decision, now)
-        if not self._config.dry_run:
+        if not dry_run:
             self._trust.watch(verdict, self._limiter.cap_w, self._measurement, now)
-        confirmed, dry_run = self._trust.effect.confirmed, self._config.dry_run
-        held_lower = (
-            ""
-            if self.writer.busy
-            else held_lower_by(self.site, self._found, self._trust.effect, now)
-        )
-        waited_s = now - self._started_at
-        self._tell(
-            judge(decision, verdict, self._limiter.cap_w, confirmed, held_lower, waited_s, dry_run)
-        )
+        busy, waited_s = self.writer.busy, now - self._started_at
+        held_lower = "" if busy else held_lower_by(self.site, self._found, effect, now)
+        cap_w = self._limiter.cap_w
+        self._tell(judge(decision, verdict, cap_w, effect.confirmed, held_lower, waited_s, dry_run))
 
     def _turn_to(self, verdict: Verdict, resumed: bool) -> None:
         """Start over at a control point, from our own cap if one stands there."""

@@ -76,8 +76,10 @@ class Sums:
 
     def columns(self) -> List[Any]:
         """The values of :data:`COLUMNS`."""
-        mean_w = self.output_ws / self.measured_s if self.measured_s else None
-        export_w = self.export_ws / self.measured_s if self.export_max_w is not None else None
+        mean_w = export_w = None
+        if self.measured_s:  # a first reading stands for no time
+            mean_w = self.output_ws / self.measured_s
+            export_w = None if self.export_max_w is None else self.export_ws / self.measured_s
         powers = (self.output_min_w, mean_w, self.output_max_w, export_w, self.export_max_w)
         above = (round(self.above_s), round(self.above_ws / 3600, 3))
         return [round(self.measured_s), *map(whole, powers), *above]

@@ -1,5 +1,7 @@
 """A host with systemd: another service manager, another login, the same playbooks."""
 
+import json
+
 import pytest
 from gx.device import DeviceSpec
 from gx.systemd_host import LOGIN, SystemdHost
@@ -118,6 +120,19 @@ def test_crashing_release_goes_back(controller, host, deployed, repository):
     assert played.rows["workshop"]["reason"].startswith("it crashes: started 5 times")
     assert current(host) == good
     wait_until(lambda: held.said(host).get("enforceable"), "the agent", 60)
+
+
+def test_first_activation_cut_by_power_stays_down_until_the_next(controller, host, deployed):
+    undecided = json.dumps({"to": current(host), "back": None})
+    host.run(f"echo '{undecided}' > /data/{BASE}/pending && systemctl kill -s KILL {UNIT}")
+
+    wait_until(
+        lambda: shown(host, "ActiveState") == {"ActiveState": "inactive"}, "it to stay down", 30
+    )
+    assert not (host.data / BASE / "current").is_symlink()
+
+    assert controller.play("deploy", [host]).states == {"workshop": "confirmed"}
+    assert shown(host, "ActiveState") == {"ActiveState": "active"}
 
 
 def test_remove_leaves_no_unit(controller, host, deployed):

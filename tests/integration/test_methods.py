@@ -400,9 +400,10 @@ def test_a_setting_that_is_raised_is_put_right_while_writes_are_left(stage):
     agent = stage.agent(**LIMIT, stored_writes_per_day=10)
     walked = agent.wait_for(method="ess_setting", cap_w=near(5000), enforceable=True)
 
-    for _ in range(10 - walked["counters"]["stored_writes"]):
+    for count in range(walked["counters"]["stored_writes"], 10):
         site.do("write", service="settings", path=SETTING, value=7800)
         site.wait_until(lambda s: near(5000)(s["setting_w"]), "our cap again", 5)
+        agent.wait_for(counters=lambda c, n=count + 1: c["stored_writes"] == n)
     site.do("write", service="settings", path=SETTING, value=7800)
     status = agent.wait_for(state="not_enforceable")
     site.let_pass(60)

@@ -7,7 +7,9 @@ import pytest
 from export_limiter import judgement, limiter
 from export_limiter.history import DAY_FIELDS, DAY_S, DAYS, EVENTS, EXCURSIONS, MINUTES, History
 from export_limiter.tally import STATES, Reading
-from told import LIMIT_W, NOON, Told, reading
+from hypothesis import given
+from hypothesis import strategies as st
+from told import LIMIT_W, NOON, Told, reading, restarted
 
 
 def test_it_knows_every_state_of_the_agent():
@@ -60,6 +62,42 @@ def test_export_is_kept_where_it_is_limited():
     assert minute["above_s"] == 60
     assert minute["above_wh"] == pytest.approx(100 / 60, abs=0.01)
     assert told.ring["open"][0][0] == "export"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.2, 1.0, 14.0, 16.0, 70.0, 90_000.0]),
+            st.sampled_from(STATES),
+            st.none() | st.tuples(*[st.floats(-40_000, 40_000)] * 2),
+            st.booleans(),
+        ),
+        max_size=20,
+    )
+)
+def test_whatever_is_told_and_when_the_rows_make_sense(ticks):
+    told = Told(History(LIMIT_W, 500.0))
+    for step, state, powers_w, restarts in ticks:
+        told.run(step, Reading(state, LIMIT_W, *(powers_w or ())), step=step)
+        told = restarted(told) if restarts else told
+
+    for row in told.minutes + told.days:
+        least, mean, most = (row[f"output_{name}_w"] for name in ("min", "mean", "max"))
+        assert mean is None or least <= mean <= most
+        assert row["export_mean_w"] is None or row["export_mean_w"] <= row["export_max_w"]
+        assert mean is not None or row["measured_s"] == 0
+
+
+@pytest.mark.parametrize("end", ["events", "excursions", "minutes", "sums", "day"])
+@pytest.mark.parametrize("garbage", [None, 7, [[]], {"a": 1}, [float("inf")], "text"])
+def test_an_earlier_history_that_is_garbage_is_left_out(end, garbage):
+    told = Told().run(200, reading())
+    history = History(LIMIT_W, None)
+
+    history.resume({**told.ring, end: garbage}, {}, told.now + 1)
+
+    texts = [text for _, text in json.loads(history.ring(told.now + 1))["events"]]
+    assert texts[-1] == "an earlier history could not be read"
 
 
 @pytest.mark.parametrize(

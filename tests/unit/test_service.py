@@ -488,6 +488,20 @@ def test_one_change_and_a_refused_rewrite_are_not_another_program(rig):
     assert rig.bus.services[HUB4][OVERRIDE] == 5000
 
 
+def test_a_cap_that_was_taken_away_teaches_nothing(tmp_path):
+    rig = Rig(tmp_path, methods=("ess_setting",))
+    rig.run(20)
+    rig.bus.tell(SETTINGS, **{SETTING: 9000.0})
+    rig.bus._apply()
+    rig.bus.refuse = lambda path, value: "org.freedesktop.DBus.Error.NoReply"
+    rig.run(15)  # 6000 W all the while
+    rig.bus.refuse = lambda path, value: None
+
+    rig.run(10)
+
+    assert set(rig.caps(SETTING)) == {6000, 5000}
+
+
 def test_a_users_lower_setting_that_goes_takes_its_cap_with_it(tmp_path):
     rig = Rig(tmp_path, methods=("ess_setting",))
     rig.run(20)
