@@ -179,6 +179,30 @@ def test_path_that_leaves_the_release_is_refused(path: str) -> None:
         pin.of_files("0" * 40, {path: b""})
 
 
+def test_tree_copied_into_another_repository_is_no_repository(repository: Path) -> None:
+    head = commit(repository)
+
+    with pytest.raises(pin.PinError, match="no git repository"):
+        pin.build(str(repository / "agent"), head)
+
+
+def test_commit_without_an_agent_is_refused(repository: Path) -> None:
+    git(repository, "rm", "--quiet", "-r", "--cached", "--ignore-unmatch", "agent")
+    git(repository, "add", "README")
+    git(repository, "commit", "--quiet", "--message", "x")
+    head = git(repository, "rev-parse", "HEAD")
+
+    with pytest.raises(pin.PinError, match=f"commit {head} has no agent/"):
+        pin.build(str(repository), head)
+
+
+def test_bare_repository_is_as_good_as_any(repository: Path, tmp_path: Path) -> None:
+    head = commit(repository)
+    git(repository, "clone", "--quiet", "--bare", str(repository), str(tmp_path / "bare"))
+
+    assert pin.build(str(tmp_path / "bare"), head) == pin.build(str(repository), head)
+
+
 def test_repository_by_url_is_fetched_once(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
             return {**result, "unreachable": True, "msg": arguments["device"]["msg"]}
         request = {"verb": verb, **{key: settings[key] for key in SENT if key in settings}}
         if "release" in arguments:
-            request["files"] = pin.unpack(arguments["release"]).files
+            request["files"] = pin.unpack(arguments["release"])
         if verb == "probe":
             result["site"] = self._site(task_vars or {})
             request["history"] = boolean(arguments.get("history", False))

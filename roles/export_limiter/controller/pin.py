@@ -20,11 +20,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Iterator, Mapping, NamedTuple
 
 AGENT = "agent/"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # Written beside the files on the device: a release that brought its own would shadow them.
 RESERVED = ("MANIFEST", "config.json")
@@ -39,11 +38,10 @@ class PinError(Exception):
 
 
 class Release(NamedTuple):
-    """The agent at one commit; ``sha256`` is that of ``manifest``."""
+    """The agent at one commit; ``sha256`` is that of its MANIFEST."""
 
     commit: str
     files: dict[str, str]
-    manifest: str
     sha256: str
 
 
@@ -66,32 +64,38 @@ def worktree(repository: str) -> Release:
     """The agent as it is being edited; its hash stands for the commit that it does not have."""
     directory = _local(repository, "")
     listing = _git(directory, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", AGENT)
-    files = {}
-    for entry in sorted(set(listing.decode("utf-8", "replace").split("\0")[:-1])):
+    found = {}
+    for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
         source = Path(directory, entry)
         if source.is_symlink() or source.is_dir():
             raise PinError(f"{entry} is not a regular file: {NEVER}")
         if source.exists():
-            path = _deployable(entry)
-            files[path] = _text(path, source.read_bytes())
-    sha256 = of_files("", files).sha256
-    return of_files(sha256[:40], files)
+            found[entry.removeprefix(AGENT)] = source.read_bytes()
+    release = of_files("", found)
+    return release._replace(commit=release.sha256[:40])
 
 
-def of_files(commit: str, files: dict[str, str]) -> Release:
-    """Number a release whose files are at hand; too many or too large is refused."""
-    if len(files) > MAX_FILES:
-        raise PinError(f"{AGENT} has {len(files)} files, at most {MAX_FILES} are allowed")
-    if sum(map(len, files.values())) > MAX_RELEASE_BYTES:
+def of_files(commit: str, found: Mapping[str, bytes]) -> Release:
+    """Number a release whose files are at hand; what can't be deployed is refused."""
+    if len(found) > MAX_FILES:
+        raise PinError(f"{AGENT} has {len(found)} files, at most {MAX_FILES} are allowed")
+    if sum(map(len, found.values())) > MAX_RELEASE_BYTES:
         raise PinError(f"{AGENT} is larger than {MAX_RELEASE_BYTES} bytes")
-    text = manifest(files)
-    return Release(commit, files, text, hashlib.sha256(text.encode()).hexdigest())
+    files = {}
+    for path, content in found.items():
+        if not SAFE_PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            raise PinError(f"{AGENT}{path!r} is a path that is never deployed")
+        if path in RESERVED:
+            raise PinError(f"{AGENT}{path} has a name that deployment itself needs")
+        try:
+            files[path] = content.decode()
+        except UnicodeDecodeError:
+            raise PinError(f"{AGENT}{path} is not text in UTF-8") from None
+    return Release(commit, files, hashlib.sha256(manifest(files).encode()).hexdigest())
 
 
 def verify(release: Release, sha256: str) -> None:
     """Refuse a release that is not the pinned one."""
-    if not SHA256.fullmatch(sha256):
-        raise PinError(f"sha256 {sha256!r} is not 64 lower-case hexadecimal digits")
     if release.sha256 != sha256:
         raise PinError(
             f"commit {release.commit} has the sha256 {release.sha256}, the inventory pins {sha256}"
@@ -105,15 +109,14 @@ def manifest(files: dict[str, str]) -> str:
 
 
 def pack(release: Release) -> str:
-    """The release as compressed JSON in base64: it travels through Ansible's variables."""
-    text = json.dumps(release._asdict(), sort_keys=True)
+    """Its files as compressed JSON in base64: they travel through Ansible's variables."""
+    text = json.dumps(release.files, sort_keys=True)
     return base64.b64encode(bz2.compress(text.encode())).decode()
 
 
-def unpack(packed: str) -> Release:
-    """Undo :func:`pack`, recomputing the manifest: the name is never believed."""
-    fields = json.loads(bz2.decompress(base64.b64decode(packed)))
-    return of_files(fields["commit"], fields["files"])
+def unpack(packed: str) -> dict[str, str]:
+    """The files; the device numbers them again, and believes no name."""
+    return json.loads(bz2.decompress(base64.b64decode(packed)))
 
 
 def write_tree(release: Release, directory: Path) -> None:
@@ -126,7 +129,7 @@ def write_tree(release: Release, directory: Path) -> None:
 
 def head(repository: str) -> str:
     """The commit that is checked out."""
-    return _git(repository, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+    return _git(_local(repository, ""), "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
 
 
 def edited(repository: str) -> list[str]:
@@ -135,58 +138,36 @@ def edited(repository: str) -> list[str]:
     return sorted(entry[3:] for entry in listing.decode().split("\0") if entry)
 
 
-def _files(directory: str, commit: str) -> dict[str, str]:
+def _files(directory: str, commit: str) -> dict[str, bytes]:
     blobs = dict(_listed(directory, commit))
-    if not blobs:
-        raise PinError(f"commit {commit} has no {AGENT}")
     asked = "".join(blob + "\n" for blob in blobs.values()).encode()
-    output, files = _git(directory, "cat-file", "--batch", stdin=asked), {}
+    output, files = _git(directory, "cat-file", "--batch=%(objectsize)", stdin=asked), {}
     for path, blob in blobs.items():
-        header, _, output = output.partition(b"\n")
-        kind, _, size = header.decode().removeprefix(blob).strip().partition(" ")
-        if kind != "blob":
+        size, _, output = output.partition(b"\n")
+        if not size.isdigit():
             raise PinError(f"git has no blob {blob}")
-        files[path], output = _text(path, output[: int(size)]), output[int(size) + 1 :]
+        files[path], output = output[: int(size)], output[int(size) + 1 :]
     return files
 
 
 def _listed(directory: str, commit: str) -> Iterator[tuple[str, str]]:
-    """Path without the prefix and blob of every file; refuses what is not plainly a file."""
-    listing = _git(directory, "ls-tree", "-r", "-z", "--full-tree", commit, "--", AGENT)
+    """Path in the agent's directory and blob of each file; refuses what is not plainly a file."""
+    without = f"commit {commit} has no {AGENT}"
+    listing = _git(directory, "ls-tree", "-r", "-z", f"{commit}:{AGENT}", refusal=without)
     for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
         about, _, path = entry.partition("\t")
-        mode, kind, blob = about.split(" ")
-        if mode not in ("100644", "100755") or kind != "blob":
-            raise PinError(f"{path} is not a regular file: {NEVER}")
-        yield _deployable(path), blob
-
-
-def _deployable(path: str) -> str:
-    """A path of git as a path of the release."""
-    path = path[len(AGENT) :]
-    if not SAFE_PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(path.split("/")):
-        raise PinError(f"{AGENT}{path!r} is a path that is never deployed")
-    if path in RESERVED:
-        raise PinError(f"{AGENT}{path} has a name that deployment itself needs")
-    return path
-
-
-def _text(path: str, content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise PinError(f"{AGENT}{path} is not text in UTF-8") from None
+        if not about.startswith(("100644 blob ", "100755 blob ")):
+            raise PinError(f"{AGENT}{path} is not a regular file: {NEVER}")
+        yield path, about.rpartition(" ")[2]
 
 
 def _local(repository: str, commit: str) -> str:
     """A directory git can read the commit from; a URL is fetched into a cache, once."""
     if "://" not in repository and not re.match(r"[^/]+@[^/]+:", repository):
         directory = os.path.realpath(os.path.expanduser(repository))
-        if not os.path.exists(os.path.join(directory, ".git")) and not _bare(directory):
-            raise PinError(
-                f"{repository} is no git repository: a release is built from a commit, "
-                "never from a copied tree"
-            )
+        copied = "a release is built from a commit, never from a copied tree"
+        refusal = f"{repository} is no git repository: {copied}"
+        _git(directory, "rev-parse", "--git-dir", refusal=refusal)
         return directory
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(repository.encode()).hexdigest()[:16]
@@ -198,10 +179,6 @@ def _local(repository: str, commit: str) -> str:
     except PinError:
         _git(cache, "fetch", "--quiet", "--no-tags", repository, "+refs/heads/*:refs/heads/*")
     return cache
-
-
-def _bare(directory: str) -> bool:
-    return all(os.path.exists(os.path.join(directory, name)) for name in ("HEAD", "objects"))
 
 
 def _verify_signature(directory: str, commit: str, signers: str) -> None:
@@ -218,10 +195,12 @@ def _verify_signature(directory: str, commit: str, signers: str) -> None:
 def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "") -> bytes:
     """What git prints; where it fails, the refusal or else its own last line is the reason."""
     # Someone else's clone is only read: git's own guard against its hooks does not apply.
-    reading = ["-c", f"safe.directory={os.path.realpath(directory)}", "-C", directory]
+    here = os.path.realpath(directory)
+    reading = ["-c", f"safe.directory={here}", "-C", here]
     command = ["git", *reading, *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment.update(GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
+    environment["GIT_CEILING_DIRECTORIES"] = os.path.dirname(here)  # else one above is taken
     try:
         done = subprocess.run(
             command, input=stdin, capture_output=True, env=environment, timeout=GIT_TIMEOUT_S
@@ -242,7 +221,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repository", default=str(Path(__file__).resolve().parents[3]))
     repository = parser.parse_args(arguments).repository
     try:
-        _local(repository, "")
         release = build(repository, head(repository))
         changes = edited(repository)
     except PinError as refused:
@@ -250,10 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(f'export_limiter_commit: "{release.commit}"\nexport_limiter_sha256: "{release.sha256}"')
     if changes:
-        print(
-            f"pin: this is HEAD; the edits not committed in {', '.join(changes)} are not in it",
-            file=sys.stderr,
-        )
+        left = ", ".join(changes)
+        print(f"pin: this is HEAD; edits not committed in {left} are not in it", file=sys.stderr)
     return 0
 
 
