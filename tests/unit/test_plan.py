@@ -35,6 +35,7 @@ CONVERGED = {
     "boot": "ours",
     "pid": 7,
     "uptime_s": 100,
+    "quick": 0,
     "status": {"pid": 7, "state": "monitoring", "reason": "output is below the cap"},
     "foreign": [],
     "first_version": False,

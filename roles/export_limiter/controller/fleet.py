@@ -158,7 +158,7 @@ def _as_applied(probe: Mapping[str, Any], applied: Mapping[str, Any]) -> Mapping
         "pid": status.get("pid"),
         "status": status,
         "version": status.get("version"),
-        "config": next((each for each in configs if each and ident.endswith(_digest(each))), None),
+        "config": next((each for each in configs if each and ident.endswith(digest(each))), None),
         "since": probe.get("since") if ident == probe.get("current") else None,
         "changed_at": applied.get("received_at", probe.get("received_at")),
     }
@@ -252,9 +252,9 @@ def _whole(at: float | None) -> int | None:
     return None if at is None else round(at)
 
 
-def _digest(config: str) -> str:
-    """The end of the id of a release with this configuration."""
-    return "-" + hashlib.sha256(config.encode()).hexdigest()[:12]
+def digest(config: str) -> str:
+    """What stands for a configuration in the id of a release."""
+    return hashlib.sha256(config.encode()).hexdigest()[:12]
 
 
 def _history(kept: Mapping[str, Any], received_at: float, step_min: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Each takes names of hosts and ``hostvars``. What a host replied to the probe sta
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -19,10 +18,7 @@ from controller import fleet, pin, site_config  # noqa: E402 - a plugin finds it
 
 UNCONFIRMED = ("rolled back", "failed", "pending")  # where it was tried
 PIN = ("repository", "commit", "sha256", "allowed_signers", "unpinned")
-STATUS = (
-    *("state", "reason", "enforceable", "method", "binding"),
-    *("cap_w", "measured_w", "limits", "version"),
-)
+STATUS = "state reason enforceable method binding cap_w measured_w limits version".split()
 DISABLED = "rc.local.disabled: a user or Victron's support disabled it; no agent after a reboot"
 SETTLED_S = 20  # a status of another process is no drift while the agent just starts
 QUICK = 2  # ends in a row, each after seconds: a crash loop, until it has run for LOOP_S
@@ -50,15 +46,11 @@ def preflight(
     releases, faults = {}, [] if verb == "discover" else _faults(known, verb)
     if verb in ("apply", "discover") and not faults:
         asked = {h: p for h, p in known.items() if verb == "apply" or not _not_reached(p)}
-        releases, faults = _built(asked)
-    if verb == "apply":
-        for commit, release in releases.items():
-            mine = {h: p for h, p in known.items() if p["site"]["settings"]["commit"] == commit}
-            faults += _refused(mine, release)
+        releases, faults = _built(asked, verb)
     edited = [sha256 for sha256, unpinned in _grouped(known, "sha256", "unpinned") if unpinned]
     return {
         "faults": faults,
-        "releases": {commit: pin.pack(release) for commit, release in releases.items()},
+        "releases": releases,
         "unpinned": edited[0] if edited and verb == "apply" else "",
         **_plan({} if faults else known, verb),
     }
@@ -115,8 +107,8 @@ def report(
         else:
             outstanding, reason = _outstanding(probe, verb)
             state = "not tried" if outstanding else "converged"
-        told = [str(reason)] if reason else []
-        rows.append({"host": host, "state": state, "reason": "; ".join(told + notes(probe))})
+        told = "; ".join(filter(None, [str(reason), *notes(probe)]))
+        rows.append({"host": host, "state": state, "reason": told})
     return rows
 
 
@@ -164,11 +156,8 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
         return ["nothing is installed"]
     other = probe["current"] != release_id(probe["site"])
     forged = not other and not probe["drift"] and probe["sha256"] != settings.get("sha256")
-    stranger = (probe["uptime_s"] or 0) > SETTLED_S and (
-        (probe["status"] or {}).get("pid") != probe["pid"]
-    )
-    quick = probe.get("quick", 0)
-    looping = quick >= QUICK and (probe["uptime_s"] or 0) < LOOP_S
+    uptime_s, quick = probe["uptime_s"] or 0, probe["quick"]
+    stranger = uptime_s > SETTLED_S and (probe["status"] or {}).get("pid") != probe["pid"]
     found = {
         f"release: {probe['current']} runs": other,
         f"code: {probe['drift']}": probe["drift"],
@@ -178,7 +167,7 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
         f"boot line: {probe['boot']}": probe["boot"] not in ("ours", "disabled"),
         "service: down": probe["pid"] is None,
         "service: no status of the process that runs": stranger,
-        f"service: it ended quickly {quick} times in a row": looping,
+        f"service: it ended quickly {quick} times in a row": quick >= QUICK and uptime_s < LOOP_S,
         f"foreign files: {', '.join(probe['foreign'])}": probe["foreign"],
     }
     return [drift for drift, there in found.items() if there]
@@ -191,8 +180,7 @@ def notes(probe: Mapping[str, Any]) -> list[str]:
 
 def release_id(site: Mapping[str, Any]) -> str:
     """The name of the release that the inventory wants: commit and configuration."""
-    digest = hashlib.sha256(site["config"].encode()).hexdigest()
-    return f"{site['settings'].get('commit')}-{digest[:12]}"
+    return f"{site['settings'].get('commit')}-{fleet.digest(site['config'])}"
 
 
 def probed(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,16 +262,19 @@ def _too_many_offline(probes: Mapping[str, Any]) -> list[str]:
     return [f"{', '.join(offline)}: export_limiter_max_offline: {told}"]
 
 
-def _built(probes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The releases by commit, verified, and the faults of their pins; a fleet may have several."""
+def _built(probes: Mapping[str, Any], verb: str) -> tuple[dict[str, str], list[str]]:
+    """The releases by commit, verified and packed, and every fault; a fleet may have several."""
     releases, faults = {}, []
     for (repository, commit, sha256, signers, edited), hosts in _grouped(probes, *PIN).items():
         try:
             release = pin.worktree(repository) if edited else pin.build(repository, commit, signers)
             pin.verify(release, sha256)
-            releases[commit] = release
         except pin.PinError as error:
             faults.append(f"{', '.join(hosts)}: {error}")
+            continue
+        releases[commit] = pin.pack(release)
+        if verb == "apply":
+            faults += _refused({host: probes[host] for host in hosts}, release)
     return releases, faults
 
 
