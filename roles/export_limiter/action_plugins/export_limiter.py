@@ -38,16 +38,13 @@ SENT = (
     *("higher_limit", "release_limit", "release_s"),
 )
 # What ssh says, and what it means to whoever runs the roll-out.
-LINK_FAULTS = (
-    ("host key is known", "host key: none in known_hosts for this site"),
-    ("Host key verification failed", "host key: not the one in known_hosts for this site"),
-    ("Permission denied", "authentication: the device does not accept our key"),
-)
+LINK_FAULTS = {
+    "host key is known": "host key: none in known_hosts for this site",
+    "Host key verification failed": "host key: not the one in known_hosts for this site",
+    "Permission denied": "authentication: the device does not accept our key",
+}
 # What it says before it has sent anything.
-NOT_SENT = (
-    *("connect to host", "Could not resolve hostname", "stdio forwarding failed"),
-    *(told for told, _ in LINK_FAULTS),
-)
+NOT_SENT = (*LINK_FAULTS, "connect to host", "Could not resolve hostname", "stdio forwarding failed")
 
 
 # Read once, before Ansible forks for each host.
@@ -139,10 +136,9 @@ class ActionModule(ActionBase):
             in_data=b"%d\n%b%d\n%b" % (len(PROGRAM), PROGRAM, len(packed), packed),
             sudoable=True,
         )
-        marker = MARKER + request["id"] + ":"
-        for line in done["stdout"].splitlines():
-            if line.startswith(marker):
-                return unpacked(line[len(marker) :])
+        _, marker, reply = done["stdout"].partition(f"{MARKER}{request['id']}:")
+        if marker:
+            return unpacked(reply.splitlines()[0])
         return {"failed": True, "state": "failed", "msg": _no_reply(done)}
 
 
@@ -162,7 +158,7 @@ def _diff(device: dict[str, Any], site: dict[str, Any]) -> dict[str, str]:
 
 def _in_words(message: str) -> str:
     offline = "offline: " + " ".join(message.split())[-160:]
-    return next((meaning for told, meaning in LINK_FAULTS if told in message), offline)
+    return next((meaning for told, meaning in LINK_FAULTS.items() if told in message), offline)
 
 
 def _no_reply(done: dict[str, Any]) -> str:
