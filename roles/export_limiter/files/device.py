@@ -260,9 +260,8 @@ def activate(place, new, request):
         forget(place.of("back"), place.of("pending"))
         return {"changed": True, "state": "confirmed", "id": new, "msg": "healthy"}
     except Exception as error:
-        fault = described(error)["msg"]
-    signal.alarm(WORK_S)
-    told = fault + go_back(place, new, back)
+        signal.alarm(WORK_S)
+        told = described(error)["msg"] + go_back(place, new, back)
     state = "failed" if back == new == current else "rolled back"
     return {"changed": True, "failed": True, "state": state, "id": back, "msg": told}
 
@@ -314,10 +313,9 @@ def older(place, new, rollback=None):
     Never with a higher limit than ``new`` has: where that is tighter, the old code gets it in a
     release of its own, made and checked before anything is switched.
     """
-    for old in [place.current()] + place.listed("confirmed")[::-1]:
-        if old in (None, new) or drifted(place, old):
-            continue
-        if rollback and commit_of(old) == commit_of(new):
+    for old in filter(None, [place.current(), *place.listed("confirmed")[::-1]]):
+        same = commit_of(old) == commit_of(new) if rollback else old == new
+        if same or drifted(place, old):
             continue
         configs = [place.config(i) for i in (old, new)]
         tight = tighter(*configs)
@@ -823,11 +821,9 @@ def as_bytes(content):
 
 def read_bytes(path):
     """The content of a file; nothing where there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return b""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(path, "rb") as file:
+        return file.read()
+    return b""
 
 
 def read(path):
@@ -868,11 +864,10 @@ def sync(directory):
 
 def locked(file, how):
     """Take a lock, if nobody holds one against it; whether that was so."""
-    try:
+    with contextlib.suppress(BlockingIOError):
         fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return True
+    return False
 
 
 def exchange(one, other):
