@@ -44,7 +44,7 @@ LINK_FAULTS = {
     "Permission denied": "authentication: the device does not accept our key",
 }
 # What it says before it has sent anything.
-NOT_SENT = (*LINK_FAULTS, "connect to host", "Could not resolve hostname", "stdio forwarding failed")
+NOT_SENT = (*LINK_FAULTS, "connect to host", "Could not resolve hostname", "stdio forwarding")
 
 
 # Read once, before Ansible forks for each host.
