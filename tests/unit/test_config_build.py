@@ -237,16 +237,18 @@ def test_agent_judges_the_numbers_of_every_host() -> None:
         "cabin": render().config,
         "mill": render(max_multiplus_output_w=500).config,
     }
+    agent = REPOSITORY / "agent"
+    files = {str(path.relative_to(agent)): path.read_text() for path in agent.rglob("*.py")}
 
-    faults = site_config.check(REPOSITORY / "agent", configs)
+    faults = site_config.check(files, configs)
 
     assert len(faults) == 2
     assert faults[0].startswith("harbour: export_limiter_max_multiplus_output_w: -5 is not allowed")
     assert faults[1].startswith("mill: export_limiter_min_output_limit_w: 1000 is above")
 
 
-def test_agent_that_does_not_start_is_a_fault(tmp_path: Any) -> None:
-    faults = site_config.check(tmp_path, {"harbour": render().config})
+def test_agent_that_does_not_start_is_a_fault() -> None:
+    faults = site_config.check({}, {"harbour": render().config})
 
     assert len(faults) == 1
     assert "No module named export_limiter" in faults[0]

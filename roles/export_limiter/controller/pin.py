@@ -119,14 +119,6 @@ def unpack(packed: str) -> dict[str, str]:
     return json.loads(bz2.decompress(base64.b64decode(packed)))
 
 
-def write_tree(release: Release, directory: Path) -> None:
-    """Lay the release out under a directory, to run its code on the controller."""
-    for path, text in release.files.items():
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text.encode())
-
-
 def head(repository: str) -> str:
     """The commit that is checked out."""
     return _git(_local(repository, ""), "rev-parse", "--verify", "HEAD^{commit}").decode().strip()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -108,15 +107,18 @@ def render(variables: Mapping[str, Any], hosts: Collection[str] = ()) -> Site:
     return Site(json.dumps(config, indent=2, sort_keys=True) + "\n", settings, faults)
 
 
-def check(tree: Path, configs: Mapping[str, str]) -> list[str]:
-    """Have the agent in ``tree`` judge the configuration of each host; one line per fault."""
+def check(agent: Mapping[str, str], configs: Mapping[str, str]) -> list[str]:
+    """Have an agent, by its files, judge the configuration of each host; one line per fault."""
+    files = {f"{number}.json": host for number, host in enumerate(configs)}
+    texts = {file: configs[host] for file, host in files.items()}
     with tempfile.TemporaryDirectory() as directory:
-        files = {os.path.join(directory, f"{n}.json"): host for n, host in enumerate(configs)}
-        for file, host in files.items():
-            Path(file).write_text(configs[host])
+        for path, text in {**agent, **texts}.items():
+            target = Path(directory, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text.encode())
         done = subprocess.run(
             [sys.executable, "-E", "-s", "-B", "-m", "export_limiter", "check-config", *files],
-            cwd=tree,
+            cwd=directory,
             capture_output=True,
             text=True,
             timeout=CHECK_TIMEOUT_S,

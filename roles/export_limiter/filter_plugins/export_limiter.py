@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
@@ -280,10 +279,8 @@ def _built(probes: Mapping[str, Any], verb: str) -> tuple[dict[str, str], list[s
 
 def _refused(probes: Mapping[str, Any], release: Any) -> list[str]:
     """What speaks against a release: configurations that its agent refuses, a later version."""
-    with tempfile.TemporaryDirectory() as directory:
-        pin.write_tree(release, Path(directory))
-        configs = {host: probe["site"]["config"] for host, probe in probes.items()}
-        faults = site_config.check(Path(directory), configs)
+    configs = {host: probe["site"]["config"] for host, probe in probes.items()}
+    faults = site_config.check(release.files, configs)
     here = release.files.get("VERSION", "").strip()
     for host, probe in probes.items():
         there = probe.get("version") or ""
