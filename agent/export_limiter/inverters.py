@@ -59,7 +59,7 @@ class Site:
         """Every service of a class, in a stable order."""
         if service_class not in self._names:
             mine = [n for n in self._services if victron.service_class(n) == service_class]
-            mine.sort(key=lambda n: (self.value(n, victron.DEVICE_INSTANCE) or 0, n))
+            mine.sort(key=lambda n: (sane(self.value(n, victron.DEVICE_INSTANCE)) or 0, n))
             self._names[service_class] = mine
         return self._names[service_class]
 
@@ -114,7 +114,7 @@ class Site:
                 self.value(name, victron.PRODUCT_NAME),
                 self.connected(name),
                 name == main,
-                self.value(name, victron.PHASE_COUNT),
+                self._phase_count(name),
                 self.power(name, victron.NOMINAL_POWER),
                 self._input_a(name),
                 sane(self.value(name, victron.IN_CURRENT_LIMIT)),
@@ -124,12 +124,16 @@ class Site:
 
     def phases(self, name: str) -> Tuple[str, ...]:
         """The phases a VE.Bus system has: by its count, else by the values that are valid."""
-        count = self.value(name, victron.PHASE_COUNT)
-        if isinstance(count, int) and 1 <= count <= len(victron.PHASES):
+        count = self._phase_count(name)
+        if count is not None:
             return victron.PHASES[:count]
         return tuple(
             p for p in victron.PHASES if self.power(name, victron.out_phase(p)) is not None
         )
+
+    def _phase_count(self, name: str) -> Optional[int]:
+        count = self.value(name, victron.PHASE_COUNT)
+        return count if isinstance(count, int) and 1 <= count <= len(victron.PHASES) else None
 
     def on_grid(self, name: str) -> Optional[bool]:
         """Whether the grid is on the AC input; ``None`` while that can't be read."""

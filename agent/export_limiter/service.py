@@ -158,7 +158,7 @@ class Service:
             self._backstop.again()
         # What an earlier run had in force is of use once: it ages from now on.
         same = self._earlier.get("control_point") == str(verdict.point)
-        earlier_w = self._earlier.get("cap_w") if same else None
+        earlier_w = self._earlier.get("written_w") if same else None
         self._earlier = {} if same else self._earlier
         present_w = self.writer.use(verdict.point, earlier_w)
         if present_w is None and resumed and self._measurement.controlled_w is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, Optional
 
 import dbus
@@ -21,11 +22,11 @@ def wrap(value: Any) -> Any:
 
 
 def unwrap(value: Any) -> Any:
-    """A plain Python value; ``None`` for an empty array and for what is no single value."""
+    """A plain Python value; ``None`` for an empty array, NaN and what is no single value."""
     if isinstance(value, dbus.Boolean):
         return bool(value)
     if isinstance(value, float):
-        return float(value)
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):

@@ -63,10 +63,10 @@ class Writer:
         # Of an earlier run; its clock starts anew at each boot.
         self.stored_at: Deque[float] = deque(sorted(t for t in stored_at if t <= clock()))
 
-    def use(self, point: ControlPoint, earlier_cap_w: Optional[float]) -> Optional[float]:
+    def use(self, point: ControlPoint, earlier_w: Optional[float]) -> Optional[float]:
         """Turn to another control point; the cap in force there, if it is ours.
 
-        ``earlier_cap_w`` is what an earlier run of ours last had in force at a volatile point.
+        ``earlier_w`` is what an earlier run of ours last wrote to a volatile point.
         """
         self.point = point
         self.refusals = 0.0
@@ -74,11 +74,16 @@ class Writer:
         self.stale = False
         present_w = self.present_w()
         ours = self._found.is_ours(str(point), present_w)
-        if not point.stored and earlier_cap_w is not None and present_w is not None:
-            ours = abs(present_w - earlier_cap_w) <= SAME_W
+        if not point.stored and earlier_w is not None and present_w is not None:
+            ours = abs(present_w - earlier_w) <= SAME_W
         self._value_w = present_w if ours else None
         self._unanswered_w = None
         return self._value_w
+
+    @property
+    def written_w(self) -> Optional[float]:
+        """What we have put there, W; whether or not it still stands."""
+        return None if self._config.dry_run else self._value_w
 
     def present_w(self) -> Optional[float]:
         """The limit that stands at the control point now, the sum of its paths, W."""
@@ -95,8 +100,8 @@ class Writer:
         """What the law must know of the control point; ``acting``: a cap there is obeyed now."""
         if self.point is None:
             return Actuator(acting=acting)
-        left = self.writes_left(now)
-        return Actuator(self.point.stored, len(self.point.paths) > 1, left, acting)
+        each = len(self.point.paths) > 1
+        return Actuator(self.point.stored, each, self.writes_left(now), acting)
 
     def beside_user_w(self, cap_w: float) -> Tuple[float, bool]:
         """The cap that somebody else's limit leaves us, and whether his stands there alone.
@@ -129,12 +134,10 @@ class Writer:
 
         Each change is told once: not while it is still to be put right.
         """
-        if self.point is None or self.busy or self._value_w is None or self._config.dry_run:
-            return False
-        if self.stale:
+        if self.written_w is None or self.point is None or self.busy or self.stale:
             return False
         present_w = self.present_w()
-        raised = present_w is not None and present_w > self._value_w + len(self.point.paths)
+        raised = present_w is not None and present_w > self.written_w + len(self.point.paths)
         return present_w is None or (raised and not self._is_ours(present_w))
 
     def renew(self) -> None:

@@ -127,5 +127,5 @@ class FakeBus:
         if HUB4 not in self.services or SETTINGS not in self.services:
             return
         limits = [self.services[HUB4].get(OVERRIDE), self.services[SETTINGS].get(SETTING)]
-        known = [w for w in limits if w is not None and w >= 0]
+        known = [w for w in limits if isinstance(w, (int, float)) and w >= 0]
         self.tell(HUB4, **{APPLIED: min(known, default=None)})

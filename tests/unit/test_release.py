@@ -58,7 +58,7 @@ def limited(wanted_w, override_w=5000.0, setting_w=5000.0):
 
 
 def last_of(path, cap_w, service=HUB4):
-    return {"control_point": service + path, "cap_w": cap_w}
+    return {"control_point": service + path, "written_w": cap_w}
 
 
 def note(rig, path, found_w, written_w, stored, service=HUB4):

@@ -5,6 +5,7 @@ import logging
 import pytest
 from export_limiter.config import Config
 from export_limiter.files import FoundValues
+from export_limiter.release import Release
 from export_limiter.service import Service
 from export_limiter.status import Identity
 from gx.fakebus import (
@@ -395,7 +396,7 @@ def test_lost_data_are_told_beside_somebody_elses_lower_limit(tmp_path):
 def test_what_an_earlier_run_had_in_force_is_no_news_later(tmp_path):
     services = ess_site()
     services[HUB4].update({OVERRIDE: 5500.0, APPLIED: 5500.0})
-    earlier = {"control_point": HUB4 + OVERRIDE, "cap_w": 5500.0}
+    earlier = {"control_point": HUB4 + OVERRIDE, "written_w": 5500.0}
     rig = Rig(tmp_path, services, earlier, stored_backstop=False)
     rig.run(10)
     rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 1})
@@ -407,6 +408,30 @@ def test_what_an_earlier_run_had_in_force_is_no_news_later(tmp_path):
 
     assert "somebody else" not in rig.status["reason"]
     assert len(rig.caps()) >= written + 3  # it is refreshed
+
+
+def test_another_programs_lower_override_is_not_ours_to_the_next_run_nor_to_a_release(tmp_path):
+    rig = Rig(tmp_path, stored_backstop=False)
+    rig.run(30)
+    rig.bus.tell(HUB4, **{OVERRIDE: 3000.0})
+    rig.bus._apply()
+    rig.run(5)
+    rig.service.stop()
+    assert (rig.status["cap_w"], rig.status["written_w"]) == (3000, 5000)
+
+    rig.bus.written.clear()
+    ended = []
+    found = FoundValues(str(tmp_path))
+    release = Release(
+        Config(), rig.service.site, rig.bus, found, rig.status, lambda error: ended.append(error)
+    )
+    release.tick()
+    after = Rig(tmp_path, rig.bus.services, rig.status, stored_backstop=False)
+    after.run(60)
+
+    assert ended == [None]
+    assert rig.bus.written == after.bus.written == []
+    assert "somebody else's lower limit of 3000 W" in after.status["reason"]
 
 
 def test_a_user_who_moves_the_stored_setting_twice_does_not_end_the_limit(tmp_path):
