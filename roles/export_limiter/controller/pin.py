@@ -97,9 +97,8 @@ def of_files(commit: str, found: Mapping[str, bytes]) -> Release:
 def verify(release: Release, sha256: str) -> None:
     """Refuse a release that is not the pinned one."""
     if release.sha256 != sha256:
-        raise PinError(
-            f"commit {release.commit} has the sha256 {release.sha256}, the inventory pins {sha256}"
-        )
+        told = f"commit {release.commit} has the sha256 {release.sha256}"
+        raise PinError(f"{told}, the inventory pins {sha256}")
 
 
 def manifest(files: dict[str, str]) -> str:
@@ -164,8 +163,7 @@ def _local(repository: str, commit: str) -> str:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(repository.encode()).hexdigest()[:16]
     cache = f"{home}/venus-export-limiter/{name}.git"
-    os.makedirs(cache, exist_ok=True)
-    _git(cache, "init", "--quiet", "--bare")
+    _git(".", "init", "--quiet", "--bare", cache)
     try:
         _git(cache, "cat-file", "-e", commit + "^{commit}")
     except PinError:
@@ -178,8 +176,7 @@ def _verify_signature(directory: str, commit: str, signers: str) -> None:
         raise PinError(f"the allowed-signers file {signers} does not exist")
     settings = ["-c", "gpg.ssh.allowedSignersFile=" + os.path.abspath(signers)]
     # A signature names its kind, and any key of a keyring would be good enough for the others.
-    for other in ("gpg.program", "gpg.openpgp.program", "gpg.x509.program"):
-        settings += ["-c", other + "=false"]
+    settings += ["-c", "gpg.openpgp.program=false", "-c", "gpg.x509.program=false"]
     unsigned = f"commit {commit} has no good signature by anyone in {signers}"
     _git(directory, *settings, "verify-commit", commit, refusal=unsigned)
 
@@ -188,8 +185,7 @@ def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "")
     """What git prints; where it fails, the refusal or else its own last line is the reason."""
     # Someone else's clone is only read: git's own guard against its hooks does not apply.
     here = os.path.realpath(directory)
-    reading = ["-c", f"safe.directory={here}", "-C", here]
-    command = ["git", *reading, *arguments]
+    command = ["git", "-c", f"safe.directory={here}", "-C", here, *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment.update(GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_OPTIONAL_LOCKS="0")
     environment["GIT_CEILING_DIRECTORIES"] = os.path.dirname(here)  # else one above is taken
@@ -207,23 +203,22 @@ def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "")
     return done.stdout
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> None:
     """Print the two lines of an inventory that pin the commit that is checked out."""
     parser = argparse.ArgumentParser(description="Pin HEAD's agent for an inventory.")
     parser.add_argument("--repository", default=str(Path(__file__).resolve().parents[3]))
-    repository = parser.parse_args(arguments).repository
+    repository = parser.parse_args().repository
     try:
         release = build(repository, head(repository))
         changes = edited(repository)
     except PinError as refused:
         print(f"pin: {refused}", file=sys.stderr)
-        return 2
+        sys.exit(2)
     print(f'export_limiter_commit: "{release.commit}"\nexport_limiter_sha256: "{release.sha256}"')
     if changes:
         left = ", ".join(changes)
         print(f"pin: this is HEAD; edits not committed in {left} are not in it", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
