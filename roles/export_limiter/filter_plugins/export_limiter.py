@@ -60,8 +60,7 @@ def _plan(probes: Mapping[str, Any], verb: str) -> dict[str, Any]:
     reached = {host: probe for host, probe in probes.items() if not _not_reached(probe)}
     todo = [host for host, probe in reached.items() if _outstanding(probe, verb)[0]]
     settings = next(iter(reached.values()))["site"]["settings"] if reached else {}
-    canaries = [host for host in todo if host in settings.get("canaries", [])]
-    order = canaries + [host for host in todo if host not in canaries]
+    order = sorted(todo, key=lambda host: host not in settings.get("canaries", []))
     return {"order": order, "waves": wave_sizes(settings.get("waves", []), len(order))}
 
 
@@ -209,8 +208,7 @@ def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
 
 def _faults(probes: Mapping[str, Any], verb: str) -> list[str]:
     """Every fault of the inventory and of a device."""
-    found = {host: own_faults(probe, verb) for host, probe in probes.items()}
-    faults = [f"{host}: {fault}" for host, told in found.items() for fault in told]
+    faults = [f"{h}: {fault}" for h, p in probes.items() for fault in own_faults(p, verb)]
     return faults + _shared_portal_ids(probes) + _too_many_offline(probes)
 
 
