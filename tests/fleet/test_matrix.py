@@ -26,6 +26,7 @@ STEPS = {
     "switches": ("rename current.new", 1),
     "has switched": ("run svstat", 1),
     "builds its service": ("run sh", 1),
+    "waits for it": ("run svok", 1),
     "restarts": ("run svc -t", 1),
     "judges": ("run svstat", 4),
     "confirms": ("rename confirmed.new", 1),
