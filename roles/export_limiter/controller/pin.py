@@ -20,7 +20,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, Mapping, NamedTuple
+from typing import Mapping, NamedTuple
 
 AGENT = "agent/"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -130,7 +130,16 @@ def edited(repository: str) -> list[str]:
 
 
 def _files(directory: str, commit: str) -> dict[str, bytes]:
-    blobs = dict(_listed(directory, commit))
+    """The agent's files by their path in it; refuses what is not plainly a file."""
+    without = f"commit {commit} has no {AGENT}"
+    listing = _git(directory, "ls-tree", "-r", "-z", f"{commit}:{AGENT}", refusal=without)
+    blobs = {}
+    for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
+        about, _, path = entry.partition("\t")
+        if not about.startswith(("100644 blob ", "100755 blob ")):
+            raise PinError(f"{AGENT}{path} is not a regular file: {NEVER}")
+        blobs[path] = about.rpartition(" ")[2]
+
     asked = "".join(blob + "\n" for blob in blobs.values()).encode()
     output, files = _git(directory, "cat-file", "--batch=%(objectsize)", stdin=asked), {}
     for path, blob in blobs.items():
@@ -139,17 +148,6 @@ def _files(directory: str, commit: str) -> dict[str, bytes]:
             raise PinError(f"git has no blob {blob}")
         files[path], output = output[: int(size)], output[int(size) + 1 :]
     return files
-
-
-def _listed(directory: str, commit: str) -> Iterator[tuple[str, str]]:
-    """Path in the agent's directory and blob of each file; refuses what is not plainly a file."""
-    without = f"commit {commit} has no {AGENT}"
-    listing = _git(directory, "ls-tree", "-r", "-z", f"{commit}:{AGENT}", refusal=without)
-    for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
-        about, _, path = entry.partition("\t")
-        if not about.startswith(("100644 blob ", "100755 blob ")):
-            raise PinError(f"{AGENT}{path} is not a regular file: {NEVER}")
-        yield path, about.rpartition(" ")[2]
 
 
 def _local(repository: str, commit: str) -> str:
