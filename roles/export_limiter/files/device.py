@@ -33,10 +33,8 @@ BOOT = "/data/%s/current/boot" % NAME
 BOOT_LINE = ("[ -f %s ] && sh %s >/dev/null 2>&1 & # %s" % (BOOT, BOOT, NAME)).encode()
 EXECUTABLES = ("run", "export-limiter")
 BESIDE_MANIFEST = {"MANIFEST", "config.json"}
-OURS = {
-    *("releases", "current", "confirmed", "failed", "pending", "back", "lock", "rc.local.before"),
-    *("state.json", "days.json"),  # the agent's
-}
+OURS = "releases current confirmed failed pending back lock rc.local.before".split()
+OURS += ["state.json", "days.json"]  # the agent's
 # What the agent keeps of the past, and under which name its rows stand.
 HISTORY = {"data/%s/days.json" % NAME: "days", "run/%s/history.json" % NAME: "minutes"}
 PATH = re.compile(r"[A-Za-z0-9._/-]+")
@@ -362,8 +360,7 @@ def tighter(old, new):
 def judge(place, new, before, request):
     """Watch the new release until it is healthy; else the fault is the last one seen."""
     deadline = time.monotonic() + request["health_s"]
-    good, starts, last_pid, first_ticks, since = 0, 0, None, None, 0.0
-    fault = "the service did not start"
+    fault, good, starts, last_pid, first_ticks, since = None, 0, 0, None, None, 0.0
     while time.monotonic() < deadline:
         time.sleep(1)
         pid = place.service.state()[0]
@@ -551,10 +548,9 @@ class Place:
 
     def foreign(self):
         """What lies in our directory and is not ours."""
-        if not os.path.isdir(self.base):
-            return []
+        names = os.listdir(self.base) if os.path.isdir(self.base) else []
         # What was being replaced when the power went is ours as well.
-        return sorted(n for n in os.listdir(self.base) if n.partition(".new")[0] not in OURS)
+        return sorted(name for name in names if name.partition(".new")[0] not in OURS)
 
     def link(self, target, name):
         """Point a symbolic link elsewhere, durably and in one step."""
