@@ -161,7 +161,8 @@ def _local(repository: str, commit: str) -> str:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(repository.encode()).hexdigest()[:16]
     cache = f"{home}/venus-export-limiter/{name}.git"
-    _git(".", "init", "--quiet", "--bare", cache)
+    os.makedirs(cache, exist_ok=True)
+    _git(cache, "init", "--quiet", "--bare")
     try:
         _git(cache, "cat-file", "-e", commit + "^{commit}")
     except PinError:
