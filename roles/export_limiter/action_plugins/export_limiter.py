@@ -78,8 +78,7 @@ class ActionModule(ActionBase):
         if verb == "probe" and reply.pop("failed", False):
             # The device keeps its place in the play: preflight names every fault of the fleet.
             reply = {"unreachable": True, "msg": reply["msg"]}
-        result["received_at"] = time.time()
-        return {"changed": False, **result, **reply}
+        return {"changed": False, **result, "received_at": time.time(), **reply}
 
     def _site(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the inventory says of this site, with every fault in it."""
