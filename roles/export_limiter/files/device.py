@@ -501,7 +501,7 @@ class Place:
         return None
 
     def has(self, ident):
-        """Whether there is such a release, and it is here."""
+        """Whether a release is here; ``None`` is none."""
         return ident is not None and os.path.isdir(self.release(ident))
 
     def config(self, ident):
