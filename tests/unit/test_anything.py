@@ -7,14 +7,14 @@ from export_limiter import victron
 from export_limiter.audience import Audience
 from export_limiter.config import METHOD_NAMES, Config, floor_w
 from export_limiter.files import FoundValues, StatusFile
-from export_limiter.inverters import Site
+from export_limiter.inverters import Site, sane
 from export_limiter.methods import Methods
 from export_limiter.recording import Recording
 from export_limiter.release import Release
 from export_limiter.screen import discover_report, discover_screen, status_screen
 from export_limiter.service import Service
 from export_limiter.status import Identity
-from gx.fakebus import VEBUS, FakeBus, ess_site
+from gx.fakebus import HUB4, OVERRIDE, SETTING, SETTINGS, VEBUS, FakeBus, ess_site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,9 @@ VALUES = st.one_of(
     st.booleans(),
 )
 ERRORS = [None, None, None, "SetValue returned 2", "reads back as 7", victron.NO_ANSWER[0]]
+LIMITS = st.sampled_from([(HUB4, OVERRIDE), (SETTINGS, SETTING)])
 EVENTS = st.one_of(
+    st.tuples(st.just("value"), LIMITS, st.just(-1.0) | st.floats(0, 10_000)),
     st.tuples(st.just("value"), st.sampled_from(PATHS), VALUES),
     st.tuples(st.just("leaves"), st.sampled_from(sorted(SERVICES)), st.none()),
     st.tuples(st.just("comes"), st.sampled_from(sorted(SERVICES)), st.none()),
@@ -57,6 +59,39 @@ CONFIGS = st.fixed_dictionaries(KEYS).filter(
 )
 
 
+class Bus(FakeBus):
+    """Refuses that somebody else's lower limit is raised: for the setting also once written over.
+
+    ``theirs_w`` is what others have last put there, ``ours`` what the agent has.
+    """
+
+    def __init__(self, listener):
+        super().__init__(SERVICES, listener)
+        self.theirs_w, self.ours = {}, {}
+
+    def put(self, name, path, value):
+        """Somebody else changes a value."""
+        self.tell(name, **{path: value})
+        self.theirs_w[path] = sane(value) if sane(value) is not None and sane(value) >= 0 else None
+
+    def come(self, name, values):
+        super().come(name, values)
+        for path in values:
+            self.theirs_w.pop(path, None), self.ours.pop(path, None)
+
+    def write(self, name, path, value, timeout_s, done):
+        if path in (OVERRIDE, SETTING):
+            standing = self.services.get(name, {}).get(path)
+            theirs_w = self.theirs_w.get(path)
+            if theirs_w is not None and (
+                path == SETTING or standing not in self.ours.get(path, ())
+            ):
+                assert 0 <= value <= theirs_w + 1 or value == theirs_w, (path, value, theirs_w)
+        if self.refuse(path, value) is None:
+            self.ours.setdefault(path, set()).add(value)
+        super().write(name, path, value, timeout_s, done)
+
+
 class Shown:
     """What our service on the bus would show."""
 
@@ -79,7 +114,7 @@ class Device:
         self.found = FoundValues(directory)
         self.service = Service(config, identity, self.found, self.tell, *clocks)
         self.audience, self.status_file = audience, status_file
-        self.bus = FakeBus(SERVICES, self.service)
+        self.bus = Bus(self.service)
         self.service.attach(self.bus)
         audience.attach(self.bus)
         self.bus.announce()
@@ -90,7 +125,7 @@ class Device:
 
     def happen(self, kind, what, value):
         if kind == "value" and what[0] in self.bus.services:
-            self.bus.tell(what[0], **{what[1]: value})
+            self.bus.put(what[0], what[1], value)
         elif kind == "leaves" and what in self.bus.services:
             self.bus.drop(what)
         elif kind == "comes" and what not in self.bus.services:
