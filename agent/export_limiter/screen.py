@@ -153,7 +153,7 @@ def _own(other: Dict[str, Any], status: Dict[str, Any]) -> List[str]:
     """Which of ``other`` are only the cap and the backstop of the agent whose status this is."""
     if status["dry_run"]:
         return []
-    own_w = [status["written_w"], status["limits"]["max_multiplus_output_w"]]
+    own_w = [status.get("written_w"), status["limits"]["max_multiplus_output_w"]]
     return [key for key in OWN if other[key] is not None and other[key] in own_w]
 
 
