@@ -172,8 +172,6 @@ def _settled(device: Device) -> bool:
         return False
     limit_w = told["limits"]["max_multiplus_output_w"]
     above = limit_w and not told["dry_run"] and output_w > 1.002 * limit_w
-    if device.spec.name == NO_METER:
-        above = output_w > 1  # without its meter, ESS ends at nothing, some seconds later
     return not above and abs(told["inverter_output_w"] - output_w) <= 5 + 0.002 * output_w
 
 
