@@ -61,11 +61,15 @@ WATCHED = "riga-depot"
 
 
 class Reports(NamedTuple):
-    """The pages that deploy.yml and status.yml have written, and the truth of each site then."""
+    """The pages that deploy.yml and status.yml have written, and what each site delivered then.
+
+    Later it does not: an inverter that nobody commands passes through after a minute.
+    """
 
     deploy: Path
     status: Path
     devices: dict[str, Device]
+    outputs_w: dict[str, float]
 
 
 def play(fleet: Fleet, controller: Controller) -> Reports:
@@ -89,7 +93,8 @@ def play(fleet: Fleet, controller: Controller) -> Reports:
         wait_until(lambda one=device: _settled(one), f"{name} to settle", SETTLE_S)
     played = controller.play("status", devices.values())
     assert played.code == 0, played.text
-    return Reports(deployed, _latest(controller), devices)
+    outputs_w = {name: device.ask("state")["output_w"] for name, device in devices.items()}
+    return Reports(deployed, _latest(controller), devices, outputs_w)
 
 
 def give_a_day(device: Device) -> None:
