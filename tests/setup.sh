@@ -5,12 +5,14 @@
 #   sh tests/setup.sh          what `make demo` needs
 #   sh tests/setup.sh --test   also what `make test` needs: a browser
 #   sh tests/setup.sh --lint   also what `make lint` needs
-#   sh tests/setup.sh --all    also what `make test-all` needs: other Debians and processors
+#   sh tests/setup.sh --all    also what `make test-all` needs: other Debians and processors, and
+#                              another ansible-core
 set -eu
 cd "$(dirname "$0")/.."
 
 packages="bash busybox curl daemontools dbus e2fsprogs git iproute2 openssh-client openssh-server
 openssl procps python3-dbus python3-gi python3-venv rsync strace util-linux zip"
+other_core=2.19.14 # beside the one in requirements.txt
 browser="chromium chromium-driver fonts-dejavu-core"
 case ${1:-} in
     --test) packages="$packages $browser" ;;
@@ -75,14 +77,26 @@ make_venv() {
     /usr/bin/python3 -m venv .venv >build/pip.log 2>&1 || stop "no .venv: see build/pip.log"
     total=$(grep -c '==' requirements.txt)
     {
-        .venv/bin/pip install --disable-pip-version-check --no-input --no-deps --progress-bar off \
-            -r requirements.txt 2>&1 || echo 'setup: pip failed'
+        pip_install -r requirements.txt 2>&1 || echo 'setup: pip failed'
     } | tee -a build/pip.log | show_progress "$total"
     if grep -q '^setup: pip failed$' build/pip.log; then
         rm -rf .venv
         stop "pip could not install the tools: $(pip_error)"
     fi
     venv_wanted >.venv/complete
+}
+
+pip_install() {
+    .venv/bin/pip install --disable-pip-version-check --no-input --no-deps --progress-bar off "$@"
+}
+
+# Its dependencies are those of the one in .venv.
+make_other_core() {
+    echo "setup: installing ansible-core $other_core beside the other"
+    rm -rf .venv/other-core
+    pip_install --target .venv/other-core.new "ansible-core==$other_core" >build/pip.log 2>&1 ||
+        stop "pip could not install ansible-core $other_core: $(pip_error)"
+    mv .venv/other-core.new .venv/other-core
 }
 
 pip_error() {
@@ -120,3 +134,6 @@ if [ -n "$missing" ]; then
     install_packages $missing
 fi
 [ "$(cat .venv/complete 2>/dev/null)" = "$(venv_wanted)" ] || make_venv
+if [ "${1:-}" = --all ] && [ ! -d ".venv/other-core/ansible_core-$other_core.dist-info" ]; then
+    make_other_core
+fi

@@ -117,8 +117,15 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 class Controller:
     """Runs playbooks on some devices of a fleet, with the limits of the inventory."""
 
-    def __init__(self, fleet: Fleet, repository: Repository, workdir: Path) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        repository: Repository,
+        workdir: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.fleet = fleet
+        self._environment = environment or {}
         self.repository = repository
         self.workdir = workdir
         self.executions = workdir / "executions"
@@ -166,7 +173,7 @@ class Controller:
         command = [*at, "ansible-playbook", f"playbooks/{playbook}.yml", "--limit", names]
         return subprocess.Popen(
             self.fleet.command(*command, "-e", json.dumps(given), *arguments, cwd=cwd),
-            env=self.fleet.environment(),
+            env={**self.fleet.environment(), **self._environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
