@@ -36,10 +36,7 @@ class Audience:
         if self._telling.due(status, now):
             self._published.show(status)
             self._status_file.write(status)
-        try:
-            self._recording.note(status, now, time.time())
-        except Exception:  # what is kept for people never ends what limits
-            log.exception("the history was not kept")
+        self._recording.note(status, now, time.time())
         notice = self._notices.due(status, now)
         if notice:
             where = victron.PLATFORM, victron.NOTIFICATION_INJECT

@@ -109,7 +109,7 @@ class Backstop:
             self._writer.write(point, wanted_w, self._armed)
         elif ours and now >= self._settled_at:
             self._found.has_held(str(point))
-        elif not ours:  # a lower limit of the user's, who may take it away at any time
+        else:  # not on flash yet, or a lower limit of the user's, who may take it away at any time
             self._due_at = now + SETTLE_S
 
     def _beside_override(self) -> bool:

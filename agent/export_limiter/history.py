@@ -121,14 +121,14 @@ class History:
         for event in ring["events"]:
             self._events.add(float(event[0]), event)
         for excursion in ring["excursions"]:
-            self._excursions.add(float(excursion[1]), Excursion(*excursion))
+            self._excursions.add(float(excursion[1]), _excursion(excursion))
         for row in _columns(ring["minutes"], ring["fields"], MINUTE_FIELDS):
             self._minutes.add(row[0] * MINUTE_S, row)
         for watch in self._watches:
-            watch.open = next((Excursion(*e) for e in ring["open"] if e[0] == watch.name), None)
+            watch.open = next((_excursion(e) for e in ring["open"] if e[0] == watch.name), None)
         minute, sums, day = ring["sums"]
         self._sums, self._day = Sums(sums), Sums(day)
-        self._minute = minute
+        self._minute = None if minute is None else int(minute)
         self._date = str(ring["day"][0])
         self._day_at = -math.inf if ring["day"][1] is None else float(ring["day"][1])
         self._told_at = float(ring["monotonic_s"])
@@ -152,6 +152,11 @@ class History:
         bins = (*day.ended, day.longest_s, whole(day.highest_w))
         self._days.append([label, *day.columns(), *bins, *map(round, day.states_s)])
         return True
+
+
+def _excursion(row: Sequence[Any]) -> Excursion:
+    name, start_s, length_s, highest_w = row
+    return Excursion(str(name), float(start_s), float(length_s), float(highest_w))
 
 
 def _json(value: Any) -> str:

@@ -58,9 +58,7 @@ def judge(
     if state == STARTING and decision.cap_w is None and waited_s > NO_INVERTER_S:
         lost = "no inverter: %s" % verdict.reason if verdict.reason else "no usable output figure"
         state, reason = NOT_ENFORCEABLE, lost
-    elif state == FAILSAFE and not verdict.enforceable:
-        reason = "%s; %s" % (reason, verdict.reason)
-    elif state != STARTING and not verdict.enforceable:
+    elif state not in (STARTING, FAILSAFE) and not verdict.enforceable:
         state, reason = NOT_ENFORCEABLE, verdict.reason
     elif state not in (STARTING, FAILSAFE, NOT_ENFORCEABLE) and not enforceable:
         reason = "waiting for the device to take the cap over"

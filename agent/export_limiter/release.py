@@ -44,8 +44,9 @@ class Release:
         self._found = found
         self._finished = finished
         self._last_w: Dict[str, float] = {}
-        if earlier.get("control_point") and earlier.get("written_w") is not None:
-            self._last_w[earlier["control_point"]] = earlier["written_w"]
+        told_w = earlier.get("written_w", earlier.get("cap_w"))  # older agents told only their cap
+        if earlier.get("control_point") and told_w is not None:
+            self._last_w[earlier["control_point"]] = told_w
         self._waited_s = 0.0
         self._busy = self._lent = False
 

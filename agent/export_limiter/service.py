@@ -158,7 +158,9 @@ class Service:
             self._backstop.again()
         # What an earlier run had in force is of use once: it ages from now on.
         same = self._earlier.get("control_point") == str(verdict.point)
-        earlier_w = self._earlier.get("written_w") if same else None
+        # An agent before this one told only its cap.
+        told_w = self._earlier.get("written_w", self._earlier.get("cap_w"))
+        earlier_w = told_w if same else None
         self._earlier = {} if same else self._earlier
         present_w = self.writer.use(verdict.point, earlier_w)
         if present_w is None and resumed and self._measurement.controlled_w is None:
@@ -189,9 +191,8 @@ class Service:
         return decision
 
     def _wrote(self, cap_w: float) -> None:
-        changed = cap_w != self._limiter.cap_w
         self._limiter.wrote(cap_w, self._clock())
-        if changed and self._judgement.state != STARTING:
+        if self._judgement.state != STARTING:
             log.debug("cap %.0f W", cap_w)
             # At once: by its status a killed agent knows its own cap again.
             self._tell(self._judgement._replace(cap_w=cap_w))

@@ -9,6 +9,7 @@ from export_limiter import methods, victron
 from export_limiter.config import Config
 from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
+from export_limiter.limiter import FAILSAFE
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring
 from export_limiter.methods import ControlPoint, Verdict
@@ -108,7 +109,9 @@ def build(
         "phases": _phases(site, measurement),
         "inverters": [inverter._asdict() for inverter in site.describe()],
         "others": others(site),
-        "warnings": warnings_of(config, site, point, hunting, notes, measurement),
+        "warnings": warnings_of(
+            config, site, point, hunting, [*notes, _unable(judgement, verdict)], measurement
+        ),
         "counters": {
             **counters,
             "writes": writer.counters.writes,
@@ -176,6 +179,13 @@ def warnings_of(
     if len(site.inverters()) > 1:
         found.append("more than one VE.Bus system: only %s can be limited" % main)
     return found
+
+
+def _unable(judgement: Judgement, verdict: Optional[Verdict]) -> Optional[str]:
+    """What failsafe alone does not say: that nothing would be limited with measurements either."""
+    if verdict is None or verdict.enforceable or judgement.state != FAILSAFE:
+        return None
+    return "the output can't be limited either: %s" % verdict.reason
 
 
 def _of_phases(

@@ -45,7 +45,7 @@ class Sums:
         self.ended = [0, 0, 0]
         self.longest_s = self.highest_w = 0.0
         if values is not None:
-            vars(self).update({name: values[name] for name in vars(self)})
+            vars(self).update({name: _like(values[name], own) for name, own in vars(self).items()})
 
     def add(self, reading: Reading, seconds: float, above_w: float) -> None:
         """A reading that stands for ``seconds``, and how far it is above a limit."""
@@ -88,6 +88,15 @@ class Sums:
 def whole(power_w: Optional[float]) -> Optional[int]:
     """Whole watts are what a meter gives."""
     return None if power_w is None else round(power_w)
+
+
+def _like(value: Any, own: Any) -> Any:
+    """A value that an earlier run left, which must be of our own's kind."""
+    if not isinstance(own, list):
+        return None if own is None and value is None else float(value)
+    if len(value) != len(own):
+        raise ValueError("%d values, not %d" % (len(value), len(own)))
+    return [type(zero)(each) for each, zero in zip(value, own)]
 
 
 def _known(*values: Optional[float]) -> List[float]:

@@ -55,6 +55,8 @@ class Writer:
         self.last_refusal = ""
         self.last_refused_at: Optional[float] = None
         self.busy = False
+        # What we have put there, whether or not it still stands; a dry run only thinks so.
+        self.written_w: Optional[float] = None
         self._value_w: Optional[float] = None
         # Of a write that was never answered: it may be carried out when the peer wakes up.
         self._unanswered_w: Optional[float] = None
@@ -76,14 +78,9 @@ class Writer:
         ours = self._found.is_ours(str(point), present_w)
         if not point.stored and earlier_w is not None and present_w is not None:
             ours = abs(present_w - earlier_w) <= SAME_W
-        self._value_w = present_w if ours else None
+        self.written_w = self._value_w = present_w if ours else None
         self._unanswered_w = None
-        return self._value_w
-
-    @property
-    def written_w(self) -> Optional[float]:
-        """What we have put there, W; whether or not it still stands."""
-        return None if self._config.dry_run else self._value_w
+        return self.written_w
 
     def present_w(self) -> Optional[float]:
         """The limit that stands at the control point now, the sum of its paths, W."""
@@ -124,9 +121,9 @@ class Writer:
         assert self.point is not None
         if self.point.stored:
             return self._found.is_ours(str(self.point), present_w)
-        if present_w is None or self._config.dry_run:
+        if present_w is None:
             return False
-        ours_w = [w for w in (self._value_w, self._unanswered_w) if w is not None]
+        ours_w = [w for w in (self.written_w, self._unanswered_w) if w is not None]
         return any(abs(present_w - w) <= len(self.point.paths) for w in ours_w)
 
     def changed_under_us(self) -> bool:
@@ -134,7 +131,9 @@ class Writer:
 
         Each change is told once: not while it is still to be put right.
         """
-        if self.written_w is None or self.point is None or self.busy or self.stale:
+        if self.written_w is None or self.point is None or self._config.dry_run:
+            return False
+        if self.busy or self.stale:
             return False
         present_w = self.present_w()
         raised = present_w is not None and present_w > self.written_w + len(self.point.paths)
@@ -147,7 +146,7 @@ class Writer:
     def left(self, service: str) -> None:
         """The service is gone, and with it the cap; nobody has changed it."""
         if self.point and self.point.service == service and not self.point.stored:
-            self._value_w = None
+            self.written_w = self._value_w = None
 
     def writes_left(self, now: float) -> int:
         """Stored writes that today's budget still allows."""
@@ -211,6 +210,7 @@ class Writer:
         if point == self.point:
             self.refusals = 0.0
             self._value_w, self._written_at, self.stale = cap_w, now, False
+            self.written_w = self.written_w if self._config.dry_run else cap_w
             self._unanswered_w = None
         done(cap_w)
 

@@ -56,29 +56,29 @@ class FakeBus:
         self.refuse: Callable[[str, float], str | None] = lambda path, value: None
         self.hold = False
         self._held: list[Callable[[], None]] = []
-        self._listener = listener
+        self.listener = listener
 
     def announce(self) -> None:
         """Let every service appear."""
         for name, values in self.services.items():
-            self._listener.appeared(name)
-            self._listener.learned(name, dict(values))
+            self.listener.appeared(name)
+            self.listener.learned(name, dict(values))
 
     def tell(self, name: str, **values: Any) -> None:
         """Change values, given as path=value, and signal them."""
         self.services[name].update(values)
-        self._listener.learned(name, dict(values))
+        self.listener.learned(name, dict(values))
 
     def drop(self, name: str) -> None:
         """Let a service vanish."""
         del self.services[name]
-        self._listener.vanished(name)
+        self.listener.vanished(name)
 
     def come(self, name: str, values: Values) -> None:
         """Let a service appear with these values."""
         self.services[name] = dict(values)
-        self._listener.appeared(name)
-        self._listener.learned(name, dict(values))
+        self.listener.appeared(name)
+        self.listener.learned(name, dict(values))
 
     def release(self) -> None:
         """Answer the polls that were held."""

@@ -40,6 +40,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("refuses"), st.sampled_from(ERRORS), st.none()),
     st.tuples(st.just("passes"), st.sampled_from([0.2, 5.0, 31.0, 700.0, 90_000.0]), st.none()),
     st.tuples(st.just("ticks"), st.integers(1, 12), st.none()),
+    st.tuples(st.just("starts"), st.booleans(), st.none()),
 )
 LIMITS_W = st.none() | st.floats(1000, 40_000)
 KEYS = {
@@ -65,8 +66,8 @@ class Bus(FakeBus):
     ``theirs_w`` is what others have last put there, ``ours`` what the agent has.
     """
 
-    def __init__(self, listener):
-        super().__init__(SERVICES, listener)
+    def __init__(self):
+        super().__init__(SERVICES, None)
         self.theirs_w, self.ours = {}, {}
 
     def put(self, name, path, value):
@@ -104,19 +105,23 @@ class Device:
 
     def __init__(self, config, directory):
         self.now = 1000.0
-        self.config = config
-        status_file = StatusFile(directory)
-        recording = Recording(config, directory, directory, self.now)
-        self.recorded = recording._history
-        audience = Audience(Shown(), status_file, recording)
+        self.config, self.directory = config, directory
+        self.bus = Bus()
+        self.start()
+
+    def start(self):
+        """The agent starts, from what one before has left."""
+        directory, config = self.directory, self.config
+        self.status_file, self.found = StatusFile(directory), FoundValues(directory)
+        self.recording = Recording(config, directory, directory, self.now)
         identity = Identity("1.0", None, 1, 1.0)
         clocks = (lambda: self.now, lambda: 1.7e9 + self.now)
-        self.found = FoundValues(directory)
-        self.service = Service(config, identity, self.found, self.tell, *clocks)
-        self.audience, self.status_file = audience, status_file
-        self.bus = Bus(self.service)
+        earlier = self.status_file.earlier
+        self.service = Service(config, identity, self.found, self.tell, *clocks, earlier)
+        self.audience = Audience(Shown(), self.status_file, self.recording)
         self.service.attach(self.bus)
-        audience.attach(self.bus)
+        self.audience.attach(self.bus)
+        self.bus.listener = self.service
         self.bus.announce()
 
     def tell(self, status):
@@ -132,6 +137,10 @@ class Device:
             self.bus.come(what, SERVICES[what])
         elif kind == "refuses":
             self.bus.refuse = lambda path, _value: what
+        elif kind == "starts":
+            if what:  # else it was killed
+                self.service.stop()
+            self.start()
         elif kind == "passes":
             self.now += what
         elif kind == "ticks":
@@ -166,7 +175,7 @@ def test_the_agent_lives_on_and_writes_no_nonsense(config, events):
             device.happen(*event)
         device.discover()
         device.release()
-        json.loads(device.recorded.ring(device.now))
+        json.loads(device.recording._history.ring(device.now))
 
     for path, value in device.bus.written:
         if path != victron.NOTIFICATION_INJECT:

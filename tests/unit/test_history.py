@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 from export_limiter import judgement, limiter
 from export_limiter.history import DAY_FIELDS, DAY_S, DAYS, EVENTS, EXCURSIONS, MINUTES, History
-from export_limiter.tally import STATES, Reading
+from export_limiter.tally import STATES, Reading, Sums
 from hypothesis import given
 from hypothesis import strategies as st
 from told import LIMIT_W, NOON, Told, reading, restarted
@@ -95,9 +95,32 @@ def test_an_earlier_history_that_is_garbage_is_left_out(end, garbage):
     history = History(LIMIT_W, None)
 
     history.resume({**told.ring, end: garbage}, {}, told.now + 1)
+    Told(history, told.now + 1).run(200, reading())
 
     texts = [text for _, text in json.loads(history.ring(told.now + 1))["events"]]
     assert texts[-1] == "an earlier history could not be read"
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        {"sums": [17, {"measured_s": 1.0}, {}]},
+        {"sums": [17, *[{**vars(Sums()), "states_s": [0.0]}] * 2]},
+        {"sums": [17, *[{**vars(Sums()), "measured_s": None}] * 2]},
+        {"sums": ["x", vars(Sums()), vars(Sums())]},
+        {"open": [["output", None, 3.0, 100.0]]},
+        {"excursions": [["output", "x", 3.0, 100.0]]},
+    ],
+)
+def test_an_earlier_history_of_the_wrong_kind_is_left_out(inside):
+    told = Told().run(200, reading())
+    history = History(LIMIT_W, None)
+
+    history.resume({**told.ring, **inside}, {}, told.now + 1)
+
+    after = Told(history, told.now + 1).run(200, reading())
+    assert after.ring["events"][-1][1] == "an earlier history could not be read"
+    assert len(after.minutes) >= 3
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,7 @@ def judged(state, reason="because", verdict=ACTS, waited_s=60.0, dry_run=False, 
             ("not_enforceable", "no inverter: Dynamic ESS holds the override"),
             id="no inverter",
         ),
-        pytest.param("failsafe", ACTS, 60, ("failsafe", "because"), id="failsafe"),
-        pytest.param(
-            "failsafe", HELD, 60, ("failsafe", "because; " + HELD.reason), id="both are told"
-        ),
+        pytest.param("failsafe", HELD, 60, ("failsafe", "because"), id="failsafe comes first"),
         pytest.param(
             "limiting", HELD, 60, ("not_enforceable", HELD.reason), id="held by another program"
         ),

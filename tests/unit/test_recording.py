@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from export_limiter.audience import Audience
 from export_limiter.config import Config
-from export_limiter.files import StatusFile
 from export_limiter.history import MINUTE_FIELDS
 from export_limiter.recording import Recording
 
@@ -166,22 +164,6 @@ def test_a_directory_that_can_not_be_written_stops_nothing(tmp_path):
     recorded = Recorded(tmp_path / "gone")
 
     recorded.run(120, status())
-
-
-def test_a_history_that_fails_keeps_nobody_from_the_status(recorded, tmp_path, caplog):
-    class Shown:
-        def show(self, status):
-            self.status = status
-
-    recorded.recording.note = lambda *_: 1 / 0
-    shown, file = Shown(), StatusFile(str(tmp_path))
-    told = {**status(), "enforceable": True, "binding": False, "given_up": []}
-    told.update(dry_run=False, last_refusal=None, stored_writes_at=[])
-
-    Audience(shown, file, recorded.recording).tell(told)
-
-    assert shown.status == file.last == told
-    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_day_is_written_durably(recorded):

@@ -410,6 +410,71 @@ def test_what_an_earlier_run_had_in_force_is_no_news_later(tmp_path):
     assert len(rig.caps()) >= written + 3  # it is refreshed
 
 
+def in_force(tmp_path, override_w=5000.0, **earlier):
+    """A site where an earlier run has left its override, and no backstop."""
+    services = ess_site()
+    services[HUB4].update({OVERRIDE: override_w, APPLIED: override_w})
+    return Rig(
+        tmp_path,
+        services,
+        {"control_point": HUB4 + OVERRIDE, **earlier},
+        stored_backstop=False,
+    )
+
+
+@pytest.mark.parametrize("told", [{"written_w": 5000.0, "cap_w": 3000.0}, {"cap_w": 5000.0}])
+def test_what_an_earlier_run_wrote_is_ours_also_where_it_told_only_its_cap(tmp_path, told):
+    rig = in_force(tmp_path, **told)
+
+    rig.run(60)
+
+    assert rig.caps() == [5000, 5000]  # refreshed
+    assert "somebody else" not in rig.status["reason"]
+
+
+def test_a_dry_run_between_forgets_nothing(tmp_path):
+    live = Rig(tmp_path, stored_backstop=False)
+    live.run(30)
+    dry = Rig(tmp_path, live.bus.services, live.status, stored_backstop=False, dry_run=True)
+    dry.run(20)
+    assert (dry.bus.written, dry.status["written_w"]) == ([], 5000)
+
+    again = Rig(tmp_path, dry.bus.services, dry.status, stored_backstop=False)
+    again.run(60)
+
+    assert set(again.caps()) == {5000}
+    assert "somebody else" not in again.status["reason"]
+
+
+def test_a_write_that_puts_back_the_very_cap_is_told_at_once(tmp_path):
+    rig = Rig(tmp_path, stored_backstop=False)
+    rig.run(30)
+    rig.bus.tell(HUB4, **{OVERRIDE: 3000.0})
+    rig.run(5)
+    rig.bus.tell(METER, **{"/Ac/Power": None})
+    rig.bus.tell(VEBUS, **{OUT: None})
+    rig.bus.tell(HUB4, **{OVERRIDE: None})
+    before = len(rig.caps())
+
+    while len(rig.caps()) == before:
+        rig.run(1)
+
+    told_by_the_write, _ = rig.statuses[-2:]
+    assert told_by_the_write["written_w"] == rig.caps()[-1] == 3000
+
+
+def test_failsafe_warns_where_nothing_could_be_limited_anyway(tmp_path):
+    rig = Rig(tmp_path)
+    rig.run(20)
+    rig.bus.tell(SETTINGS, **{MODE: 3})
+    rig.bus.tell(VEBUS, **{OUT: None})
+
+    rig.run(10)
+
+    assert rig.status["state"] == "failsafe"
+    assert any("can't be limited either" in text for text in rig.status["warnings"])
+
+
 def test_another_programs_lower_override_is_not_ours_to_the_next_run_nor_to_a_release(tmp_path):
     rig = Rig(tmp_path, stored_backstop=False)
     rig.run(30)
@@ -581,6 +646,20 @@ def test_a_backstop_that_a_user_raised_stays_his_though_the_settings_restart(tmp
     rig.bus.drop(SETTINGS)
     rig.bus.come(SETTINGS, {**ess_site()[SETTINGS], SETTING: 9000.0})
     rig.run(30)
+
+    assert rig.caps(SETTING) == [5000]
+    assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])
+
+
+def test_a_backstop_that_a_user_takes_away_after_the_settings_restarted_is_his(tmp_path):
+    rig = Rig(tmp_path)
+    rig.run(4)
+    rig.bus.drop(SETTINGS)
+    rig.bus.come(SETTINGS, {**ess_site()[SETTINGS], SETTING: 5000.0})  # it was saved
+    rig.run(60)
+
+    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+    rig.run(1200)
 
     assert rig.caps(SETTING) == [5000]
     assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])
