@@ -114,7 +114,7 @@ def pack(release: Release) -> str:
 
 
 def unpack(packed: str) -> dict[str, str]:
-    """The files; the device numbers them again, and believes no name."""
+    """The files; a device that installs them numbers them again, and believes no name."""
     return json.loads(bz2.decompress(base64.b64decode(packed)))
 
 
@@ -198,7 +198,7 @@ def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "")
         raise PinError(f"git {arguments[0]} took longer than {GIT_TIMEOUT_S} s") from None
     if done.returncode:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-        raise PinError(refusal or f"git {arguments[0]}: {reason[-1]}")
+        raise PinError(f"{refusal or 'git ' + arguments[0]}: {reason[-1]}")
     return done.stdout
 
 

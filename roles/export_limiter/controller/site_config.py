@@ -52,6 +52,7 @@ FLEET = [
 # What a text must look like, or each text of a list.
 SHAPES = {
     "commit": r"[0-9a-f]{40}|worktree",
+    "sha256": r"[0-9a-f]{64}",
     "allowed_reasons": r"\s*\S.*",
     "waves": r"[1-9][0-9]*|([1-9][0-9]?|100)%",
 }
