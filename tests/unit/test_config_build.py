@@ -180,6 +180,11 @@ def test_odd_wave_is_a_fault(odd: str) -> None:
             "allowed: 40 lower-case hexadecimal digits, or worktree",
         ),
         (
+            {"sha256": "F" * 64},
+            f"export_limiter_sha256: {'F' * 40!r} is not one; "
+            "allowed: 64 lower-case hexadecimal digits",
+        ),
+        (
             {"waves": []},
             "export_limiter_waves: is empty; "
             "allowed: At least one number of devices from 1, or percentage from 1% to 100%",
