@@ -94,7 +94,9 @@ def test_check_exits_2_for_another_limit_than_the_inventory_has(controller, depl
     played = controller.play("check", [deployed], export_limiter_max_multiplus_output_w=5000)
 
     assert played.code == 2
-    assert played.rows["dayfly"]["reason"].startswith("release: ")
+    reason = played.rows["dayfly"]["reason"]
+    assert reason.startswith("release: ")
+    assert "config: max_multiplus_output_w is 30000, wanted is 5000" in reason
 
 
 def test_check_exits_4_for_a_device_that_is_not_reached(controller, deployed, make_device):

@@ -27,6 +27,7 @@ CONVERGED = {
     "portal_id": "c0619ab00001",
     "installed": True,
     "current": ID,
+    "config": CONFIG,
     "last_confirmed": ID,
     "sha256": "5" * 64,
     "drift": "",
@@ -204,6 +205,16 @@ def test_report_gives_every_device_exactly_one_state() -> None:
     [
         ({"current": None}, "nothing is installed"),
         (OLD, f"release: {OLD['current']} runs; release: never confirmed"),
+        (
+            {**OLD, "config": '{"max_multiplus_output_w": 4000, "dry_run": true}'},
+            f"release: {OLD['current']} runs; config: dry_run is true, wanted is null; "
+            "config: max_multiplus_output_w is 4000, wanted is 5000; release: never confirmed",
+        ),
+        (
+            {**OLD, "config": "{", "drift": "config.json is changed"},
+            f"release: {OLD['current']} runs; code: config.json is changed; "
+            "release: never confirmed",
+        ),
         ({"last_confirmed": OLD["current"]}, "release: never confirmed"),
         ({"drift": "run is changed", "sha256": ""}, "code: run is changed"),
         ({"sha256": "6" * 64}, f"code: its sha256 is {'6' * 64}"),

@@ -158,6 +158,7 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
     stranger = uptime_s > SETTLED_S and (probe["status"] or {}).get("pid") != probe["pid"]
     found = {
         f"release: {probe['current']} runs": other,
+        **dict.fromkeys(_other_values(probe) if other and not probe["drift"] else (), True),
         f"code: {probe['drift']}": probe["drift"],
         f"code: its sha256 is {probe['sha256']}": forged,
         "release: never confirmed": probe["last_confirmed"] != probe["current"],
@@ -169,6 +170,16 @@ def drifts(probe: Mapping[str, Any]) -> list[str]:
         f"foreign files: {', '.join(probe['foreign'])}": probe["foreign"],
     }
     return [drift for drift, there in found.items() if there]
+
+
+def _other_values(probe: Mapping[str, Any]) -> list[str]:
+    """What a whole configuration says otherwise than the inventory."""
+    found, wanted = (json.loads(text) for text in (probe["config"], probe["site"]["config"]))
+    return [
+        f"config: {key} is {json.dumps(found.get(key))}, wanted is {json.dumps(wanted.get(key))}"
+        for key in sorted({*found, *wanted})
+        if found.get(key) != wanted.get(key)
+    ]
 
 
 def notes(probe: Mapping[str, Any]) -> list[str]:
