@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
-METHOD_NAMES = (
-    "ac_power_limit",
-    "phase_power_limit",
-    "max_power",
-    "ess_override",
-    "ess_setting",
-)
+METHOD_NAMES = ("ac_power_limit", "phase_power_limit", "max_power", "ess_override", "ess_setting")
 
 
 class Config(NamedTuple):
@@ -89,15 +83,17 @@ def parse(text: str) -> Config:
     bad = set(twice)
     values = {}
     for key, value in given.items():
-        fault, clean = _check(key, value)
-        if fault:
+        try:
+            values[key] = _checked(key, value)
+        except ValueError as fault:
             faults.append("%s: %s" % (key, fault))
             bad.add(key)
-        else:
-            values[key] = clean
 
-    config = _with_default_increase(Config(**values), given)
-    faults.extend(fault for keys, fault in _check_together(config) if not bad.intersection(keys))
+    config = Config(**values)
+    if "max_power_increase_per_step_w" not in given:  # by default never above the decrease
+        step_w = min(config.max_power_increase_per_step_w, config.max_power_change_per_step_w)
+        config = config._replace(max_power_increase_per_step_w=step_w)
+    faults.extend(fault for keys, fault in _faults_together(config) if not bad.intersection(keys))
     if faults:
         raise ConfigError(tuple(faults))
     return config
@@ -117,12 +113,10 @@ def failsafe_limit_w(config: Config, pv_inverter: bool) -> float:
     With every load switched off the inverter alone feeds in what it delivers, so the export
     limit itself is safe; not where an AC-coupled PV inverter adds to it, hence the floor.
     """
-    floor = floor_w(config)
-    if config.failsafe_limit_w is not None:
-        return max(floor, config.failsafe_limit_w)
-    if pv_inverter or config.max_grid_export_w is None:
-        return floor
-    return max(floor, config.max_grid_export_w)
+    wanted_w = config.failsafe_limit_w
+    if wanted_w is None and not pv_inverter:
+        wanted_w = config.max_grid_export_w
+    return max(floor_w(config), wanted_w or 0.0)
 
 
 def floor_w(config: Config) -> float:
@@ -148,81 +142,70 @@ def _load(text: str) -> Tuple[Mapping[str, Any], List[str]]:
     return given, sorted(twice)
 
 
-def _check(key: str, value: Any) -> Tuple[str, Any]:
-    """A fault ('' when there is none) and the clean value of one key."""
+def _checked(key: str, value: Any) -> Any:
+    """The clean value of one key; raises :class:`ValueError` with what is allowed instead."""
     if key in RANGES:
-        return _check_number(RANGES[key], value)
+        return _number(RANGES[key], value)
     if key in CHOICES:
-        for choice in CHOICES[key]:
-            # 1 == True in Python; a configuration keeps them apart.
-            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
-                return "", choice
-        allowed = ", ".join(json.dumps(choice) for choice in CHOICES[key])
-        return "%s is not allowed; one of %s" % (_shown(value), allowed), None
+        return _choice(CHOICES[key], value)
     if key == "methods":
-        return _check_methods(value)
-    return "unknown key; the keys are %s" % ", ".join(Config._fields), None
+        return _methods(value)
+    raise ValueError("unknown key; the keys are %s" % ", ".join(Config._fields))
 
 
-def _check_number(allowed: Range, value: Any) -> Tuple[str, Any]:
-    text = "%s to %s %s" % (_plain(allowed.low), _plain(allowed.high), allowed.unit)
-    text = "a whole number from %s" % text if allowed.whole else "a number from %s" % text
-    if allowed.nullable:
-        text += ", or null for none"
-        if value is None:
-            return "", None
+def _number(allowed: Range, value: Any) -> Any:
+    if value is None and allowed.nullable:
+        return None
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     good = number and allowed.low <= value <= allowed.high  # NaN never is
-    if not good or (allowed.whole and value % 1):
-        return "%s is not allowed; %s" % (_shown(value), text), None
-    return "", int(value) if allowed.whole else float(value)
+    if good and not (allowed.whole and value % 1):
+        return int(value) if allowed.whole else float(value)
+    kind = "a whole number" if allowed.whole else "a number"
+    ends = _plain(allowed.low), _plain(allowed.high), allowed.unit
+    none = ", or null for none" if allowed.nullable else ""
+    raise _refused(value, kind + " from %s to %s %s" % ends + none)
 
 
-def _check_methods(value: Any) -> Tuple[str, Any]:
+def _choice(choices: Sequence[Any], value: Any) -> Any:
+    for choice in choices:
+        # 1 == True in Python; a configuration keeps them apart.
+        if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+            return choice
+    raise _refused(value, "one of %s" % ", ".join(map(json.dumps, choices)))
+
+
+def _methods(value: Any) -> Tuple[str, ...]:
     if value == "auto":
-        return "", METHOD_NAMES
-    allowed = '"auto", or a list of one or more of %s, each once' % ", ".join(METHOD_NAMES)
-    good = (
-        isinstance(value, list)
-        and value
-        and all(isinstance(name, str) and name in METHOD_NAMES for name in value)
-        and len(set(value)) == len(value)
-    )
-    if not good:
-        return "%s is not allowed; %s" % (_shown(value), allowed), None
-    return "", tuple(value)
+        return METHOD_NAMES
+    names = value if isinstance(value, list) else []
+    good = [name for name in names if name in METHOD_NAMES and names.count(name) == 1]
+    if not good or good != names:
+        allowed = '"auto", or a list of one or more of %s, each once' % ", ".join(METHOD_NAMES)
+        raise _refused(value, allowed)
+    return tuple(good)
 
 
-def _with_default_increase(config: Config, given: Mapping[str, Any]) -> Config:
-    """Without a value of its own the increase is never larger than the decrease."""
-    if "max_power_increase_per_step_w" in given:
-        return config
-    step = min(config.max_power_increase_per_step_w, config.max_power_change_per_step_w)
-    return config._replace(max_power_increase_per_step_w=step)
+def _refused(value: Any, allowed: str) -> ValueError:
+    text = json.dumps(value)
+    shown = text if len(text) <= 40 else text[:37] + "..."
+    return ValueError("%s is not allowed; %s" % (shown, allowed))
 
 
-def _check_together(config: Config) -> List[Tuple[Tuple[str, ...], str]]:
+def _faults_together(config: Config) -> Iterator[Tuple[Tuple[str, str], str]]:
     """Faults of keys that are each allowed but not beside each other, with these keys."""
-    found: List[Tuple[Tuple[str, ...], str]] = []
     output, floor = config.max_multiplus_output_w, config.min_output_limit_w
     down, up = config.max_power_change_per_step_w, config.max_power_increase_per_step_w
     if output is None and config.max_grid_export_w is None:
         keys = "max_multiplus_output_w", "max_grid_export_w"
-        found.append((keys, "%s: null leaves no limit at all; give it or %s a number" % keys))
+        yield keys, "%s: null leaves no limit at all; give it or %s a number" % keys
     if output is not None and floor > output:
         keys = "min_output_limit_w", "max_multiplus_output_w"
-        found.append((keys, "%s: %g is above %s; 0 to %g W" % (keys[0], floor, keys[1], output)))
+        yield keys, "%s: %g is above %s; 0 to %g W" % (keys[0], floor, keys[1], output)
     if up > down:
         keys = "max_power_increase_per_step_w", "max_power_change_per_step_w"
-        found.append((keys, "%s: %g is above %s; 1 to %g W" % (keys[0], up, keys[1], down)))
-    return found
+        yield keys, "%s: %g is above %s; 1 to %g W" % (keys[0], up, keys[1], down)
 
 
 def _plain(number: float) -> str:
     """Never 1e+06: an operator reads these."""
     return "%d" % number if number == int(number) else "%g" % number
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
