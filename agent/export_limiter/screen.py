@@ -14,6 +14,10 @@ from export_limiter.status import others
 
 STALE_S = 15.0  # a running agent tells its status each 5 s
 NEAR_SHARE = 0.9  # of an input's current limit
+SINCE_START = (
+    "%(ticks)d ticks, %(writes)d writes (%(stored_writes)d stored, %(refused_writes)d refused), "
+    "failsafe %(failsafe_entries)d times"
+)
 OWN = ("applied_w", "setting_w", "override_w")  # of others, where our own cap stands as well
 
 
@@ -32,46 +36,36 @@ def status_screen(status: Dict[str, Any], age_s: float, alive: bool = True) -> s
 
 
 def _status_lines(status: Dict[str, Any], age_s: float) -> List[str]:
-    limits, counters = status["limits"], status["counters"]
+    limits, phases = status["limits"], status["phases"]
     since_s = age_s + status["updated_at"] - status["state_since"]
-    lines = [
-        "%s: %s" % (status["state"], status["reason"]),
-        "  for              %s, as of %.0f s ago, version %s"
-        % (_duration(since_s), age_s, status["version"]),
-        "  inverter output  %s   limit %s"
-        % (_w(status["inverter_output_w"]), _w(limits["max_multiplus_output_w"])),
-        "  grid export      %s   limit %s"
-        % (_w(status["grid_export_w"]), _w(limits["max_grid_export_w"])),
-        "  cap              %s%s" % (_w(status["cap_w"]), ", binding" if status["binding"] else ""),
-        "  enforceable      %s" % ("yes" if status["enforceable"] else "no"),
-        "  method           %s at %s"
-        % (status["method"] or "none", status["control_point"] or "-"),
-    ]
-    phases = status["phases"]
-    lines += ["  %-16s %s" % (p["phase"], _phase(p)) for p in phases if len(phases) > 1]
-    lines += ["  %-16s %s" % (i["service"], _inverter(i)) for i in status["inverters"]]
+    told = _duration(since_s), age_s, status["version"]
+    output = _w(status["inverter_output_w"]), _w(limits["max_multiplus_output_w"])
+    export = _w(status["grid_export_w"]), _w(limits["max_grid_export_w"])
     others_alone = {**status["others"], **dict.fromkeys(_own(status["others"], status))}
-    lines += ["  others           %s" % text for text in _others(others_alone, ())]
-    lines += ["  warning          %s" % text for text in status["warnings"]]
-    lines += ["  given up         %(method)s: %(reason)s" % each for each in status["given_up"]]
+    rows = [
+        ("for", "%s, as of %.0f s ago, version %s" % told),
+        ("inverter output", "%s   limit %s" % output),
+        ("grid export", "%s   limit %s" % export),
+        ("cap", _w(status["cap_w"]) + (", binding" if status["binding"] else "")),
+        ("enforceable", "yes" if status["enforceable"] else "no"),
+        ("method", "%s at %s" % (status["method"] or "none", status["control_point"] or "-")),
+        *((phase["phase"], _phase(phase)) for phase in phases if len(phases) > 1),
+        *((inverter["service"], _inverter(inverter)) for inverter in status["inverters"]),
+        *(("others", text) for text in _others(others_alone, ())),
+        *(("warning", text) for text in status["warnings"]),
+        *(("given up", "%(method)s: %(reason)s" % each) for each in status["given_up"]),
+    ]
     if status["last_refusal"]:
         ago = _duration(age_s + status["updated_at"] - status["last_refusal_at"])
-        lines.append("  refused          %s, %s ago" % (status["last_refusal"], ago))
-    lines.append(
-        "  since start      %d ticks, %d writes (%d stored, %d refused), failsafe %d times"
-        % tuple(
-            counters[name]
-            for name in ("ticks", "writes", "stored_writes", "refused_writes", "failsafe_entries")
-        )
-    )
-    return lines
+        rows.append(("refused", "%s, %s ago" % (status["last_refusal"], ago)))
+    rows.append(("since start", SINCE_START % status["counters"]))
+    return ["%(state)s: %(reason)s" % status, *("  %-16s %s" % row for row in rows)]
 
 
 def discover_report(
     site: Site, verdicts: List[Verdict], status: Optional[Dict[str, Any]] = None
 ) -> Dict[str, Any]:
     """What is here and what each method could do; ``status`` is that of an agent that runs here."""
-    usable = [v.method for v in verdicts if v.enforceable]
     other = others(site)
     return {
         "inverters": [
@@ -82,7 +76,7 @@ def discover_report(
         "meter_lost": site.meter_lost(),
         "multi_rs": site.multi_rs(),
         "pv_inverters": site.names(victron.PVINVERTER),
-        "would_use": usable[0] if usable else None,
+        "would_use": next((v.method for v in verdicts if v.enforceable), None),
         "methods": [
             {
                 "method": v.method,
@@ -106,9 +100,8 @@ def discover_screen(report: Dict[str, Any]) -> str:
     lines += ["grid meter: %s" % (", ".join(report["meters"]) or without)]
     lines += ["methods:"]
     for method in report["methods"]:
-        able = "can act at %s" % method["control_point"] if method["enforceable"] else "no"
-        reason = ": %s" % method["reason"] if method["reason"] else ""
-        lines.append("  %-18s %s%s" % (method["method"], able, reason))
+        able = "can act at %(control_point)s" if method["enforceable"] else "no: %(reason)s"
+        lines.append("  %-18s %s" % (method["method"], able % method))
     lines += ["would use: %s" % (report["would_use"] or "nothing, the limit can't be kept")]
     lines += ["others: %s" % text for text in _others(report["others"], report["own"])]
     return "\n".join(lines)
