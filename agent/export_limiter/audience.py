@@ -40,7 +40,7 @@ class Audience:
         notice = self._notices.due(status, now)
         if notice:
             where = victron.PLATFORM, victron.NOTIFICATION_INJECT
-            self._bus.write(*where, notice.injected, NOTICE_S, self._notified)
+            self._bus.write(*where, notice, NOTICE_S, self._notified)
 
     def _notified(self, error: Optional[str]) -> None:
         if error:

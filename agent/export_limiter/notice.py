@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, Mapping, NamedTuple, Optional
+from typing import Any, Deque, Mapping, Optional
 
 from export_limiter import victron
 from export_limiter.judgement import NOT_ENFORCEABLE
@@ -17,18 +17,6 @@ WINDOW_S = 3600.0
 KEPT = "kept"
 
 
-class Notice(NamedTuple):
-    """A notification as Victron takes it: the kind is one of its numbers."""
-
-    kind: int
-    text: str
-
-    @property
-    def injected(self) -> str:
-        """The string that is written."""
-        return "%d\t%s\t%s" % (self.kind, DEVICE, self.text.replace("\t", " "))
-
-
 class Notices:
     """What was told last, and since when something else has been true."""
 
@@ -37,8 +25,8 @@ class Notices:
         self._since = 0.0
         self._told_at: Deque[float] = deque(maxlen=BURST)
 
-    def due(self, status: Mapping[str, Any], now: float) -> Optional[Notice]:
-        """What to tell now, if anything."""
+    def due(self, status: Mapping[str, Any], now: float) -> Optional[str]:
+        """What to tell now, as Victron takes it, if anything."""
         condition = self._condition_of(status)
         if condition != self._condition:
             self._condition, self._since = condition, now
@@ -46,15 +34,16 @@ class Notices:
             return None
         if len(self._told_at) == BURST and now - self._told_at[0] < WINDOW_S:
             return None
-        before, self._told = self._told, condition
+        reason, before, self._told = status["reason"], self._told, condition
         self._told_at.append(now)
         if condition == FAILSAFE:
-            return Notice(victron.NOTIFICATION_WARNING, "failsafe: %s" % status["reason"])
-        if condition == NOT_ENFORCEABLE:
-            text = "the limit can't be kept: %s" % status["reason"]
-            return Notice(victron.NOTIFICATION_ALARM, text)
-        over = "failsafe has ended" if before == FAILSAFE else "the limit can be kept again"
-        return Notice(victron.NOTIFICATION_INFO, over)
+            kind, text = victron.NOTIFICATION_WARNING, "failsafe: %s" % reason
+        elif condition == NOT_ENFORCEABLE:
+            kind, text = victron.NOTIFICATION_ALARM, "the limit can't be kept: %s" % reason
+        else:
+            kind = victron.NOTIFICATION_INFO
+            text = "failsafe has ended" if before == FAILSAFE else "the limit can be kept again"
+        return "%d\t%s\t%s" % (kind, DEVICE, text.replace("\t", " "))
 
     def _condition_of(self, status: Mapping[str, Any]) -> str:
         state, reason = str(status["state"]), str(status["reason"])

@@ -45,7 +45,7 @@ def told(*story):
 def test_the_beginning_and_the_end_are_told_once(bad, begins, ends):
     found = told((status(), 60), (bad, 60), (status("limiting", "held"), 60))
 
-    assert [notice.injected for notice in found] == [begins, ends]
+    assert found == [begins, ends]
 
 
 @pytest.mark.parametrize("state", ["monitoring", "limiting", "relaxing", "starting", "stopping"])
@@ -68,7 +68,7 @@ def test_an_hour_later_the_present_state_is_told():
 
     last = told(*flapping, (status("failsafe"), 4000))[-1]
 
-    assert last.text.startswith("failsafe: ")
+    assert last.startswith("0\tExport limiter\tfailsafe: ")
 
 
 def test_a_dry_run_promises_nothing():
@@ -82,4 +82,4 @@ def test_a_dry_run_writes_no_notification():
 def test_a_tab_in_a_reason_makes_no_fourth_field():
     notice = told((status("failsafe", "a\tb"), 60))[0]
 
-    assert notice.injected.count("\t") == 2
+    assert notice.count("\t") == 2
