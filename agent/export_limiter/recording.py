@@ -22,10 +22,14 @@ class Recording:
     """The ring of the last 24 hours in RAM, written each minute, and the days on flash."""
 
     def __init__(self, config: Config, runtime_dir: str, state_dir: str, now: float) -> None:
-        self._config = config
+        self._limits_w = {
+            "inverter_output_w": config.max_multiplus_output_w,
+            "grid_export_w": config.max_grid_export_w,
+        }
+        self._shares = config.phase_count if config.per_phase else None
         self._ring_path = runtime_dir + "/" + RING_FILE
         self._days_path = state_dir + "/" + DAYS_FILE
-        self._history = History(config.max_multiplus_output_w, config.max_grid_export_w)
+        self._history = History(*self._limits_w.values())
         ring, days = read_json(self._ring_path), read_json(self._days_path)
         self._history.resume(ring or {}, days or {}, now)
         self._before: Mapping[str, Any] = {}
@@ -35,9 +39,7 @@ class Recording:
         powers = [status[name] for name in ("inverter_output_w", "grid_export_w", "cap_w")]
         shown = ["---" if power_w is None else "%.0f" % power_w for power_w in powers]
         log.debug("output %s W, export %s W, cap %s W: %s", *shown, status["state"])
-        states = {status["state"], self._before.get("state")}
-        turned = len(states) == 2 and not states <= set(QUIET_STATES)
-        self._events(status, now)
+        turned = self._events(status, now)
         minute_ended, day_ended = self._history.note(self._reading(status), now, wall_s)
         # Who looks must not wait a minute for what has just happened.
         if minute_ended or turned or status["state"] == STOPPING:
@@ -45,51 +47,42 @@ class Recording:
         if day_ended:
             self._write(self._days_path, self._history.days(), durable=True)
 
-    def _reading(self, status: Mapping[str, Any]) -> Reading:
-        state, cap_w = status["state"], status["cap_w"]
-        output_w, export_w = status["inverter_output_w"], status["grid_export_w"]
-        limit_w, export_limit_w = (
-            self._config.max_multiplus_output_w,
-            self._config.max_grid_export_w,
-        )
-        lost = output_w is None or (export_limit_w is not None and export_w is None)
-        if state == FAILSAFE or lost:
-            return Reading(state, cap_w)
-        return Reading(
-            state,
-            cap_w,
-            output_w,
-            None if export_limit_w is None else export_w,
-            self._over_w(status, "inverter_output_w", limit_w),
-            self._over_w(status, "grid_export_w", export_limit_w),
-        )
-
-    def _over_w(
-        self, status: Mapping[str, Any], name: str, limit_w: Optional[float]
-    ) -> Optional[float]:
-        """The total above its limit, or a phase above its share where that is worse."""
-        if limit_w is None:
-            return None
-        over_w = [status[name] - limit_w]
-        if self._config.per_phase:
-            share_w = limit_w / self._config.phase_count
-            phases_w = [phase.get(name) for phase in status["phases"]]
-            over_w += [phase_w - share_w for phase_w in phases_w if phase_w is not None]
-        return float(max(over_w))
-
-    def _events(self, status: Mapping[str, Any], now: float) -> None:
+    def _events(self, status: Mapping[str, Any], now: float) -> bool:
+        """Note what has changed; whether a state has, and not only with the load."""
         before, self._before = self._before, status
         if not before:
             commit = (status["commit"] or "no commit")[:12]
             self._history.event("started: version %s, %s" % (status["version"], commit), now)
-        if status["state"] != before.get("state"):
-            quiet = {status["state"], before.get("state")} <= set(QUIET_STATES)
-            self._history.event("%s: %s" % (status["state"], status["reason"]), now, quiet)
+        states = {status["state"], before.get("state")}
+        quiet = states <= set(QUIET_STATES)
+        if len(states) == 2:
+            self._history.event("%(state)s: %(reason)s" % status, now, quiet)
         if status["method"] and status["method"] != before.get("method"):
-            text = "limiting by %s at %s" % (status["method"], status["control_point"])
-            self._history.event(text, now)
+            self._history.event("limiting by %(method)s at %(control_point)s" % status, now)
         if status["last_refusal"] and status["last_refusal"] != before.get("last_refusal"):
-            self._history.event("write refused: %s" % status["last_refusal"], now)
+            self._history.event("write refused: %(last_refusal)s" % status, now)
+        return len(states) == 2 and not quiet
+
+    def _reading(self, status: Mapping[str, Any]) -> Reading:
+        state, cap_w, output_w = status["state"], status["cap_w"], status["inverter_output_w"]
+        export_limited = self._limits_w["grid_export_w"] is not None
+        export_w = status["grid_export_w"] if export_limited else None
+        lost = output_w is None or (export_limited and export_w is None)
+        if state == FAILSAFE or lost:
+            return Reading(state, cap_w)
+        over_w = (self._over_w(status, name) for name in self._limits_w)
+        return Reading(state, cap_w, output_w, export_w, *over_w)
+
+    def _over_w(self, status: Mapping[str, Any], name: str) -> Optional[float]:
+        """The total above its limit, or a phase above its share where that is worse."""
+        limit_w = self._limits_w[name]
+        if limit_w is None:
+            return None
+        over_w = [status[name] - limit_w]
+        if self._shares:
+            phases_w = [phase.get(name) for phase in status["phases"]]
+            over_w += [w - limit_w / self._shares for w in phases_w if w is not None]
+        return float(max(over_w))
 
     def _write(self, path: str, text: str, durable: bool) -> None:
         try:
