@@ -35,8 +35,8 @@ class Watch:
         seconds say that nothing is known of what was before, which ends an excursion as well.
         """
         before = self.open
-        above = over_w is not None and over_w > self._tolerance_w()
-        if not above or over_w is None:
+        tolerance_w = max(TOLERANCE_W, TOLERANCE_SHARE * (self.limit_w or 0.0))
+        if over_w is None or over_w <= tolerance_w:
             self.open = None
             return 0.0, before
         if before is None or not seconds:
@@ -45,6 +45,3 @@ class Watch:
         length_s = round(now - before.start_s, 1)
         self.open = before._replace(length_s=length_s, highest_w=max(before.highest_w, over_w))
         return over_w, None
-
-    def _tolerance_w(self) -> float:
-        return max(TOLERANCE_W, TOLERANCE_SHARE * (self.limit_w or 0.0))

@@ -155,8 +155,7 @@ class History:
 
 
 def _excursion(row: Sequence[Any]) -> Excursion:
-    name, start_s, length_s, highest_w = row
-    return Excursion(str(name), float(start_s), float(length_s), float(highest_w))
+    return Excursion(str(row[0]), *map(float, row[1:]))
 
 
 def _json(value: Any) -> str:
