@@ -113,7 +113,7 @@ class Backstop:
             self._due_at = now + SETTLE_S
 
     def _beside_override(self) -> bool:
-        return self._writer.point is not None and self._writer.point.method == "ess_override"
+        return self._writer.point is not None and self._writer.point.override
 
     def _wanted_w(self, found_w: Optional[float]) -> float:
         known = [w for w in (self._limit_w, found_w) if w is not None]

@@ -20,13 +20,21 @@ PLAUSIBLE_NOMINAL_FACTOR = 2.0
 class ControlPoint(NamedTuple):
     """Where a cap is written: one path, or one per phase, each with its part of the cap."""
 
-    method: str
     service: str
     paths: Tuple[str, ...]
-    stored: bool
 
     def __str__(self) -> str:
         return self.service + ",".join(self.paths)
+
+    @property
+    def stored(self) -> bool:
+        """Whether each write goes to flash."""
+        return victron.service_class(self.service) == victron.SETTINGS
+
+    @property
+    def override(self) -> bool:
+        """Whether it is the one in hub4control's RAM."""
+        return self.paths == (victron.OVERRIDE_MAX_DISCHARGE,)
 
 
 class Verdict(NamedTuple):
@@ -37,10 +45,10 @@ class Verdict(NamedTuple):
     """
 
     method: str
-    point: Optional[ControlPoint]
-    enforceable: bool
-    refreshable: bool
-    reason: str
+    point: Optional[ControlPoint] = None
+    enforceable: bool = False
+    refreshable: bool = False
+    reason: str = ""
     readable: bool = True
 
     @property
@@ -102,7 +110,7 @@ class Methods:
     def _verdict(self, method: str, site: Site, now: float) -> Verdict:
         failed = self._failed_now(now)
         if method in failed:
-            return Verdict(method, None, False, False, failed[method])
+            return Verdict(method, reason=failed[method])
         if method in ("ess_override", "ess_setting"):
             return _ess_verdict(method, site)
         return _legacy_verdict(method, site, self._floor_w)
@@ -110,18 +118,17 @@ class Methods:
 
 def ess_setting_point(site: Site) -> Optional[ControlPoint]:
     """The stored setting; absent where hub4control never ran."""
-    for name in site.names(victron.SETTINGS):
-        if site.knows(name, victron.SETTING_MAX_DISCHARGE):
-            return ControlPoint("ess_setting", name, (victron.SETTING_MAX_DISCHARGE,), True)
-    return None
+    return _first_with(site, victron.SETTINGS, victron.SETTING_MAX_DISCHARGE)
 
 
 def ess_override_point(site: Site) -> Optional[ControlPoint]:
     """The RAM override of hub4control."""
-    for name in site.names(victron.HUB4):
-        if site.knows(name, victron.OVERRIDE_MAX_DISCHARGE):
-            return ControlPoint("ess_override", name, (victron.OVERRIDE_MAX_DISCHARGE,), False)
-    return None
+    return _first_with(site, victron.HUB4, victron.OVERRIDE_MAX_DISCHARGE)
+
+
+def _first_with(site: Site, service_class: str, path: str) -> Optional[ControlPoint]:
+    names = (name for name in site.names(service_class) if site.knows(name, path))
+    return next((ControlPoint(name, (path,)) for name in names), None)
 
 
 def standing_w(site: Site, point: ControlPoint) -> Optional[float]:
@@ -153,7 +160,7 @@ def _ess_verdict(method: str, site: Site) -> Verdict:
     if holder and (obstacle is None or obstacle.refreshable):
         obstacle = _Obstacle("%s holds the override" % holder)
     if obstacle is None:
-        return Verdict(method, point, True, True, "")
+        return Verdict(method, point, enforceable=True)
     keep = obstacle.refreshable and override and point is not None
     return Verdict(method, point, False, keep, obstacle.reason, obstacle.readable)
 
@@ -210,22 +217,20 @@ def _ess_obstacle(site: Site) -> Optional[_Obstacle]:
 def _legacy_verdict(method: str, site: Site, floor_w: float) -> Verdict:
     main = site.main_inverter()
     if main is None:
-        return Verdict(method, None, False, False, "no inverter on the bus")
+        return Verdict(method, reason="no inverter on the bus")
     for paths in _legacy_paths(method, site.phases(main)):
         if paths and all(site.knows(main, path) for path in paths):
             break
     else:
-        return Verdict(method, None, False, False, "%s has no such path" % main)
+        return Verdict(method, reason="%s has no such path" % main)
 
     nominal_w = site.power(main, victron.NOMINAL_POWER) or math.inf
     values = [site.power(main, path) for path in paths]
     highest_w = PLAUSIBLE_NOMINAL_FACTOR * nominal_w
     low_w = floor_w / len(paths)
     if not all(v is not None and low_w <= v <= highest_w for v in values):
-        return Verdict(
-            method, None, False, False, "%s%s holds no plausible limit" % (main, paths[0])
-        )
-    return Verdict(method, ControlPoint(method, main, paths, False), True, True, "")
+        return Verdict(method, reason="%s%s holds no plausible limit" % (main, paths[0]))
+    return Verdict(method, ControlPoint(main, paths), enforceable=True)
 
 
 def _legacy_paths(method: str, phases: Tuple[str, ...]) -> List[Tuple[str, ...]]:

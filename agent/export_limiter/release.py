@@ -112,7 +112,7 @@ class Release:
         main = self._site.main_inverter()
         output_w = self._measuring.measure(readings, None, 0.0).controlled_w
         ceiling_w = self._site.power(main, victron.NOMINAL_POWER) if main else None
-        if point.method != "ess_override":
+        if not point.override:
             ceiling_w = self._found.found(str(point))
         interval_s = self._config.control_interval_s
         at_cap = output_w is not None and output_w >= BINDING_SHARE * standing_w
@@ -129,7 +129,7 @@ class Release:
             self._busy = False
 
     def _put_back(self, point: ControlPoint) -> None:
-        found_w = None if point.method == "ess_override" else self._found.found(str(point))
+        found_w = None if point.override else self._found.found(str(point))
         log.info("%s: back to %s", point, "no limit" if found_w is None else "%.0f W" % found_w)
         self._write(point, victron.NO_LIMIT_W if found_w is None else found_w, forget=True)
 
@@ -154,7 +154,4 @@ class Release:
 def _point(text: str) -> ControlPoint:
     """A control point from its text in the state file."""
     service, _, paths = text.partition("/")
-    names = tuple(("/" + paths).split(","))
-    override = names == (victron.OVERRIDE_MAX_DISCHARGE,)
-    stored = victron.service_class(service) == victron.SETTINGS
-    return ControlPoint("ess_override" if override else "", service, names, stored)
+    return ControlPoint(service, tuple(("/" + paths).split(",")))

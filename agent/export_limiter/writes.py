@@ -90,7 +90,7 @@ class Writer:
 
     def shown_w(self) -> Optional[float]:
         """The limit that the device says it applies, W."""
-        ess = self.point is not None and self.point.method.startswith("ess_")
+        ess = self.point is not None and (self.point.override or self.point.stored)
         return methods.applied_w(self._site) if ess else self.present_w()
 
     def actuator(self, acting: bool, now: float) -> Actuator:
@@ -113,7 +113,7 @@ class Writer:
             alone = present_w is not None and present_w <= cap_w
             return (present_w, True) if alone and present_w is not None else (cap_w, False)
         found_w = methods.limit_of(self._found.found(str(point)))
-        if found_w is None or point.method == "ess_override":
+        if found_w is None or point.override:
             return cap_w, False
         return min(cap_w, found_w), False
 

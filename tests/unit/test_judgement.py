@@ -9,8 +9,8 @@ from export_limiter.limiter import Decision
 from export_limiter.methods import Verdict
 from gx.fakebus import APPLIED, HUB4, OVERRIDE, SETTING, SETTINGS, SYSTEM, ess_site
 
-ACTS = Verdict("ess_override", None, True, True, "")
-HELD = Verdict("ess_override", None, False, False, "Dynamic ESS holds the override")
+ACTS = Verdict("ess_override", enforceable=True)
+HELD = Verdict("ess_override", reason="Dynamic ESS holds the override")
 
 
 def judged(state, reason="because", verdict=ACTS, waited_s=60.0, dry_run=False, cap_w=5000.0):

@@ -337,15 +337,15 @@ def test_a_two_phase_inverter_is_warned_of_where_the_count_matters(config, warne
 
 
 @pytest.mark.parametrize(
-    ("method", "stored", "limit", "warned"),
+    ("service", "limit", "warned"),
     [
-        ("ess_setting", True, {"max_grid_export_w": 3000.0}, True),
-        ("ess_setting", True, {}, False),
-        ("ess_override", False, {"max_grid_export_w": 3000.0}, False),
+        (SETTINGS, {"max_grid_export_w": 3000.0}, True),
+        (SETTINGS, {}, False),
+        (HUB4, {"max_grid_export_w": 3000.0}, False),
     ],
 )
-def test_an_export_limit_by_a_setting_on_flash_is_said_to_be_fixed(method, stored, limit, warned):
-    point = ControlPoint(method, "com.victronenergy.settings", ("/Path",), stored)
+def test_an_export_limit_by_a_setting_on_flash_is_said_to_be_fixed(service, limit, warned):
+    point = ControlPoint(service, ("/Path",))
 
     found = warnings_of(Config(phase_count=1, **limit), site_of(ess_site()), point)
 

@@ -82,7 +82,7 @@ def test_a_cap_of_each_phase_is_an_equal_part(tmp_path):
     services = ess_site()
     services[VEBUS].update(dict.fromkeys(PER_PHASE, 4000))
     rig = Rig(tmp_path, services)
-    rig.writer.use(ControlPoint("phase_power_limit", VEBUS, PER_PHASE, False), None)
+    rig.writer.use(ControlPoint(VEBUS, PER_PHASE), None)
 
     rig.put(9000.0)
 
