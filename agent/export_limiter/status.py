@@ -114,9 +114,9 @@ def build(
         ),
         "counters": {
             **counters,
-            "writes": writer.counters.writes,
-            "stored_writes": writer.counters.stored_writes,
-            "refused_writes": writer.counters.refused_writes,
+            "writes": writer.writes,
+            "stored_writes": writer.stored_writes,
+            "refused_writes": writer.refused_writes,
         },
         "given_up": [{"method": method, "reason": reason} for method, reason in given_up],
         "last_refusal": writer.last_refusal or None,

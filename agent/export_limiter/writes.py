@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from typing import Any, Callable, Deque, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Optional, Sequence, Tuple
 
 from export_limiter import methods, victron
 from export_limiter.config import Config
@@ -22,14 +22,6 @@ REFUSALS = 5  # in a row, before a method is given up
 DAY_S = 86400.0
 SAME_W = 0.5
 SILENCE = 0.2  # of a refusal: a peer that does not answer may only be held up
-
-
-class Counters(NamedTuple):
-    """Writes since start; ``stored`` ones went to flash."""
-
-    writes: int = 0
-    stored_writes: int = 0
-    refused_writes: int = 0
 
 
 class Writer:
@@ -50,7 +42,7 @@ class Writer:
         self._found = found
         self._clock = clock
         self.point: Optional[ControlPoint] = None
-        self.counters = Counters()
+        self.writes = self.stored_writes = self.refused_writes = 0  # since start
         self.refusals = 0.0
         self.last_refusal = ""
         self.last_refused_at: Optional[float] = None
@@ -110,8 +102,9 @@ class Writer:
         if point is None or self.busy:
             return cap_w, False
         if not self._is_ours(present_w):
-            alone = present_w is not None and present_w <= cap_w
-            return (present_w, True) if alone and present_w is not None else (cap_w, False)
+            if present_w is not None and present_w <= cap_w:
+                return present_w, True
+            return cap_w, False
         found_w = methods.limit_of(self._found.found(str(point)))
         if found_w is None or point.override:
             return cap_w, False
@@ -175,7 +168,8 @@ class Writer:
                 done(written_w)
 
         if self._config.dry_run:
-            self._accepted(point, cap_w, now, accepted)
+            self._value_w, self._written_at = cap_w, now
+            done(cap_w)
         elif not point.stored or self.writes_left(now) > 0:
             self.write(point, cap_w, accepted)
 
@@ -187,37 +181,31 @@ class Writer:
         self.busy = True
 
         def written(error: Optional[str]) -> None:
-            if error is not None:
-                self._refused(point, cap_w, error)
-                return
             self.busy = False
-            # What was read back is the newest there is, whenever its signal comes.
-            self._site.learned(point.service, dict.fromkeys(point.paths, part(point, cap_w)))
-            self._accepted(point, cap_w, self._clock(), done)
+            if error is None:
+                self._accepted(point, cap_w)
+                done(cap_w)
+            else:
+                self._refused(point, cap_w, error)
 
         write_each(self._bus, point, cap_w, written)
 
-    def _accepted(
-        self, point: ControlPoint, cap_w: float, now: float, done: Callable[[float], None]
-    ) -> None:
-        if not self._config.dry_run:
-            self._found.has_written(str(point), point.stored)
-            stored = 1 if point.stored else 0
-            writes, stored_writes, refused = self.counters
-            self.counters = Counters(writes + 1, stored_writes + stored, refused)
-            if stored:
-                self.stored_at.append(now)
+    def _accepted(self, point: ControlPoint, cap_w: float) -> None:
+        # What was read back is the newest there is, whenever its signal comes.
+        self._site.learned(point.service, dict.fromkeys(point.paths, part(point, cap_w)))
+        self._found.has_written(str(point), point.stored)
+        now = self._clock()
+        self.writes += 1
+        if point.stored:
+            self.stored_writes += 1
+            self.stored_at.append(now)
         if point == self.point:
-            self.refusals = 0.0
-            self._value_w, self._written_at, self.stale = cap_w, now, False
-            self.written_w = self.written_w if self._config.dry_run else cap_w
-            self._unanswered_w = None
-        done(cap_w)
+            self.written_w = self._value_w = cap_w
+            self._unanswered_w, self._written_at = None, now
+            self.refusals, self.stale = 0.0, False
 
     def _refused(self, point: ControlPoint, cap_w: float, error: str) -> None:
-        self.busy = False
-        writes, stored_writes, refused = self.counters
-        self.counters = Counters(writes, stored_writes, refused + 1)
+        self.refused_writes += 1
         text = "%s refused %.0f W: %s" % (point, cap_w, error)
         if not self.refusals:
             log.warning("%s", text)
