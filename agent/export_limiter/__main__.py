@@ -10,11 +10,22 @@ import signal
 import stat
 import sys
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional, Tuple
 
-from export_limiter.config import Config, ConfigError, parse, summary
+from export_limiter import victron
+from export_limiter.audience import Audience
+from export_limiter.config import METHOD_NAMES, Config, ConfigError, floor_w, parse, summary
 from export_limiter.files import FoundValues, StatusFile, own_release, read_json
+from export_limiter.inverters import Site
+from export_limiter.methods import Methods
+from export_limiter.quiet import Quiet
+from export_limiter.recording import Recording
+from export_limiter.release import Release
+from export_limiter.screen import discover_report, discover_screen, running, status_screen
+from export_limiter.service import Service
 from export_limiter.status import Identity
+
+# What needs D-Bus is imported where it is used: a controller checks configurations without it.
 
 RUNTIME_DIR = "/run/venus-export-limiter"
 STATE_DIR = "/data/venus-export-limiter"
@@ -27,9 +38,9 @@ HANG_S = 15  # a tick that does not come for so long ends the process; supervisi
 log = logging.getLogger("export_limiter")
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main() -> int:
     """Run one verb; 0 good, 1 failed, 2 bad configuration or usage."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args()
     _log_to_stderr(options.debug)
     try:
         return int(options.verb(options))
@@ -56,9 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="for programs")
         return sub
 
-    verb("run", _run, "Limit the inverters until told to stop.").add_argument(
-        "--config", required=True
-    )
+    run = verb("run", _run, "Limit the inverters until told to stop.")
+    run.add_argument("--config", required=True)
     verb("status", _status, "Show what the running agent does.")
     verb("discover", _discover, "Show the inverters and what each method could do; no writes.")
     check = verb("check-config", _check_config, "Check configuration files; needs no D-Bus.")
@@ -111,32 +121,28 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from export_limiter.screen import running, status_screen
-
-    status = read_json(os.path.join(options.runtime_dir, "status.json"))
+    status = _last_status(options)
     if status is None:
         print("no status: the agent has not run since the last boot", file=sys.stderr)
         return 1
-    age_s = time.time() - status["updated_at"]
-    alive = _alive(status)
-    print(json.dumps(status, indent=2) if options.json else status_screen(status, age_s, alive))
-    return 0 if running(status, age_s, alive) else 1
+    heard = _heard(status)
+    print(json.dumps(status, indent=2) if options.json else status_screen(status, *heard))
+    return 0 if running(status, *heard) else 1
 
 
-def _alive(status: Dict[str, Any]) -> bool:
-    """Whether the process that told the status is there still."""
-    return os.path.exists("/proc/%d" % status["pid"])
+def _last_status(options: argparse.Namespace) -> Optional[Dict[str, Any]]:
+    return read_json(os.path.join(options.runtime_dir, "status.json"))
+
+
+def _heard(status: Dict[str, Any]) -> Tuple[float, bool]:
+    """How long ago the status was told, s, and whether the process that told it is there still."""
+    return time.time() - status["updated_at"], os.path.exists("/proc/%d" % status["pid"])
 
 
 def _run(options: argparse.Namespace) -> int:
-    from export_limiter.audience import Audience
     from export_limiter.bus import Bus, connect
     from export_limiter.loop import Loop
-    from export_limiter.published import NameTakenError, Published
-    from export_limiter.quiet import Quiet
-    from export_limiter.recording import Recording
-    from export_limiter.release import Release
-    from export_limiter.service import Service
+    from export_limiter.published import Published
 
     config = _read_config(options.config)
     status_file = StatusFile(options.runtime_dir)
@@ -144,11 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     loop = Loop()
     signal.alarm(HANG_S)  # connecting may hang, too
     connection = connect(options.bus)
-    try:
-        published = Published(connection, identity.version)
-    except NameTakenError as error:
-        print("%s is taken: another agent runs here" % error, file=sys.stderr)
-        return 1
+    published = Published(connection, identity.version)
 
     quiet = Quiet(time.monotonic)
     if not options.debug:
@@ -173,16 +175,14 @@ def _run(options: argparse.Namespace) -> int:
     def leave() -> None:
         if service.writer.busy:  # our next run must know the cap that is in force
             loop.after(LEAVE_S, leave)
-            return
-        if config.on_stop == "keep" or config.dry_run:
+        elif config.on_stop == "keep" or config.dry_run:
             loop.end(0)
-            return
+        else:
+            release = Release(config, service.site, bus, found, status_file.last, released)
+            loop.every(config.control_interval_s, release.tick)
 
-        def released(error: Optional[str]) -> None:
-            loop.end(1 if error else 0)
-
-        release = Release(config, service.site, bus, found, status_file.last, released)
-        loop.every(config.control_interval_s, release.tick)
+    def released(error: Optional[str]) -> None:
+        loop.end(1 if error else 0)
 
     loop.on_stop(stop)
     tick_s = config.control_interval_s
@@ -192,11 +192,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _discover(options: argparse.Namespace) -> int:
     from export_limiter.bus import Bus, connect
-    from export_limiter.config import METHOD_NAMES, floor_w
-    from export_limiter.inverters import Site
     from export_limiter.loop import Loop
-    from export_limiter.methods import Methods
-    from export_limiter.screen import discover_report, discover_screen, running
 
     loop = Loop()
     site = Site()
@@ -204,8 +200,8 @@ def _discover(options: argparse.Namespace) -> int:
     loop.after(DISCOVER_S, lambda: loop.end(0))
     loop.run()
     methods, now = Methods(METHOD_NAMES, floor_w(Config())), time.monotonic()
-    status = read_json(os.path.join(options.runtime_dir, "status.json"))
-    if status and not running(status, time.time() - status["updated_at"], _alive(status)):
+    status = _last_status(options)
+    if status and not running(status, *_heard(status)):
         status = None
     for each in (status or {}).get("given_up", ()):  # an older release's agent does not tell
         methods.fail(each["method"], "given up by the running agent: %s" % each["reason"], now)
@@ -215,11 +211,8 @@ def _discover(options: argparse.Namespace) -> int:
 
 
 def _release(options: argparse.Namespace) -> int:
-    from export_limiter import victron
     from export_limiter.bus import Bus, connect
-    from export_limiter.inverters import Site
     from export_limiter.loop import Loop
-    from export_limiter.release import Release
 
     config = _read_config(options.config)
     loop = Loop()
@@ -229,14 +222,14 @@ def _release(options: argparse.Namespace) -> int:
         return 1
     site = Site()
     bus = Bus(connection, site, loop.guard)
-    earlier = read_json(os.path.join(options.runtime_dir, "status.json")) or {}
 
     def finished(error: Optional[str]) -> None:
         if error:
             print(error, file=sys.stderr)
         loop.end(1 if error else 0)
 
-    release = Release(config, site, bus, FoundValues(options.state_dir), earlier, finished)
+    found = FoundValues(options.state_dir)
+    release = Release(config, site, bus, found, _last_status(options) or {}, finished)
     bus.start()
     loop.after(DISCOVER_S, lambda: loop.every(config.control_interval_s, release.tick))
     too_long = "not released within %.0f s" % options.within

@@ -5,7 +5,7 @@ Every MQTT client on the site's network could write a writable path, so there is
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 import dbus
 import dbus.service
@@ -25,12 +25,11 @@ MANDATORY = {
 NOT_WRITABLE = 1  # velib's answer to SetValue on a path that is read only
 
 
-class NameTakenError(RuntimeError):
-    """Another agent owns the name: two would fight over one control point."""
-
-
 class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     """All paths of ``com.victronenergy.exportlimiter`` in one object.
+
+    Raises :class:`ConnectionError` where another agent owns the name: two would fight over one
+    control point.
 
     The dbus-python of the older images, 1.2.16, refuses to decorate what is annotated: the types
     of what it decorates are comments.
@@ -43,7 +42,8 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
                 victron.OWN_SERVICE, connection, do_not_queue=True, allow_replacement=False
             )
         except dbus.exceptions.NameExistsException:
-            raise NameTakenError(victron.OWN_SERVICE) from None
+            text = "%s is taken: another agent runs here" % victron.OWN_SERVICE
+            raise ConnectionError(text) from None
         self._values: Dict[str, Any] = {
             **MANDATORY,
             "/Mgmt/ProcessVersion": version,
@@ -65,10 +65,10 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
         """Values that changed together."""
 
     @dbus.service.method(  # type: ignore[untyped-decorator]
-        victron.BUS_ITEM, out_signature="a{sa{sv}}", path_keyword="path"
+        victron.BUS_ITEM, out_signature="a{sa{sv}}"
     )
-    def GetItems(self, path="/"):  # noqa: N802 - the name on the bus
-        # type: (str) -> Any
+    def GetItems(self):  # noqa: N802 - the name on the bus
+        # type: () -> Any
         """Every path with value and text."""
         return {p: _item(v) for p, v in self._values.items()}
 
@@ -78,12 +78,7 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     def GetValue(self, path="/"):  # noqa: N802 - the name on the bus
         # type: (str) -> Any
         """One value, or the tree below a path."""
-        if path in self._values:
-            return wrap(self._values[path])
-        below = self._below(path)
-        return dbus.Dictionary(
-            {p: wrap(v) for p, v in below.items()}, signature="sv", variant_level=1
-        )
+        return self._shown(path, wrap, "sv")
 
     @dbus.service.method(  # type: ignore[untyped-decorator]
         victron.BUS_ITEM, out_signature="v", path_keyword="path"
@@ -91,10 +86,7 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     def GetText(self, path="/"):  # noqa: N802 - the name on the bus
         # type: (str) -> Any
         """One value as text, or the tree below a path."""
-        if path in self._values:
-            return text_of(self._values[path])
-        texts = {p: text_of(v) for p, v in self._below(path).items()}
-        return dbus.Dictionary(texts, signature="ss", variant_level=1)
+        return self._shown(path, text_of, "ss")
 
     @dbus.service.method(  # type: ignore[untyped-decorator]
         victron.BUS_ITEM, in_signature="v", out_signature="i"
@@ -104,14 +96,16 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
         """Refused: a limit is changed by deploying a configuration."""
         return NOT_WRITABLE
 
-    def _below(self, path: str) -> Dict[str, Any]:
+    def _shown(self, path: str, show: Callable[[Any], Any], signature: str) -> Any:
+        if path in self._values:
+            return show(self._values[path])
         start = path.rstrip("/") + "/"
-        below = {p[len(start) :]: v for p, v in self._values.items() if p.startswith(start)}
+        below = {p[len(start) :]: show(v) for p, v in self._values.items() if p.startswith(start)}
         if not below:
             raise dbus.exceptions.DBusException(
                 "no such path: %s" % path, name="org.freedesktop.DBus.Error.UnknownObject"
             )
-        return below
+        return dbus.Dictionary(below, signature=signature, variant_level=1)
 
 
 def _paths_of(status: Dict[str, Any]) -> Dict[str, Any]:
