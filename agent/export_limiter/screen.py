@@ -18,6 +18,14 @@ SINCE_START = (
     "%(ticks)d ticks, %(writes)d writes (%(stored_writes)d stored, %(refused_writes)d refused), "
     "failsafe %(failsafe_entries)d times"
 )
+OTHERS = {
+    "applied_w": "in force %.0f W",
+    "setting_w": "GUI setting %.0f W",
+    "override_w": "override %.0f W",
+    "override_holder": "override held by %s",
+    "max_feed_in_w": "grid feed-in limit %.0f W",
+    "export_limit_a": "grid export limit %g A per phase",
+}
 OWN = ("applied_w", "setting_w", "override_w")  # of others, where our own cap stands as well
 
 
@@ -152,19 +160,8 @@ def _own(other: Dict[str, Any], status: Dict[str, Any]) -> List[str]:
 
 def _others(other: Dict[str, Any], own: Sequence[str]) -> List[str]:
     """What else limits."""
-    named = (
-        ("in force", "applied_w", _w),
-        ("GUI setting", "setting_w", _w),
-        ("override", "override_w", _w),
-        ("override held by", "override_holder", str),
-        ("grid feed-in limit", "max_feed_in_w", _w),
-        ("grid export limit", "export_limit_a", lambda a: "%g A per phase" % a),
-    )
-    return [
-        "%s %s%s" % (text, show(other[key]), ", our own cap" if key in own else "")
-        for text, key, show in named
-        if other[key] is not None
-    ]
+    shown = {key: text % other[key] for key, text in OTHERS.items() if other[key] is not None}
+    return [text + (", our own cap" if key in own else "") for key, text in shown.items()]
 
 
 def _duration(seconds: float) -> str:
