@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Callable, Deque, Optional
+from typing import Callable, Deque
 
 WITHIN_S = 600.0
 LINES = 30
@@ -19,7 +19,8 @@ class Quiet(logging.Filter):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
-        self._lines, self._warnings = Bound(LINES), Bound(WARNINGS)
+        self._lines = Bound(logging.INFO, LINES)
+        self._warnings = Bound(logging.WARNING, WARNINGS)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is logged; one that is not is kept as the last."""
@@ -28,17 +29,15 @@ class Quiet(logging.Filter):
 
     def catch_up(self, at_once: bool = False) -> None:
         """Tell what was left out, where lines are allowed again or ``at_once``."""
-        now = self._clock()
-        for bound, level in ((self._lines, logging.INFO), (self._warnings, logging.WARNING)):
-            line = bound.caught_up(now, at_once)
-            if line:
-                log.log(level, "%s", line)
+        for bound in (self._lines, self._warnings):
+            bound.catch_up(self._clock(), at_once)
 
 
 class Bound:
     """At most ``most`` lines in any :data:`WITHIN_S`."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, level: int, most: int) -> None:
+        self._level = level
         self._times: Deque[float] = deque(maxlen=most)
         self._left_out = 0
         self._last = ""
@@ -52,14 +51,12 @@ class Bound:
         self._times.append(now)
         return True
 
-    def caught_up(self, now: float, at_once: bool) -> Optional[str]:
-        """What to say of lines that were left out, if it may be said now."""
-        if not self._left_out or (self._full(now) and not at_once):
-            return None
-        told = "lines left out: %d, the last: %s" % (self._left_out, self._last)
-        self._times.append(now)
-        self._left_out = 0
-        return told
+    def catch_up(self, now: float, at_once: bool) -> None:
+        """Tell of the lines that were left out, if that may be told now."""
+        if self._left_out and (at_once or not self._full(now)):
+            log.log(self._level, "lines left out: %d, the last: %s", self._left_out, self._last)
+            self._times.append(now)
+            self._left_out = 0
 
     def _full(self, now: float) -> bool:
         return len(self._times) == self._times.maxlen and now - self._times[0] < WITHIN_S
