@@ -336,6 +336,19 @@ REFUSED = {
 }
 
 
+def test_refusal_is_what_the_report_says_and_not_how_the_run_before_ended(copy):
+    fault = "liepaja-yard: export_limiter_portal_id: this device is c0619ab10009"
+    before = copy.play("deploy", ANSWERING, *TWO, "--check")
+    copy.say("liepaja-yard", REFUSED["portal id"][0])
+
+    played = copy.play("deploy", ANSWERING, *TWO)
+
+    rows = json.loads((copy.directory / "report.json").read_text())
+    assert (before.code, played.code) == (0, 2), before.text + played.text
+    assert played.states == before.states == dict.fromkeys(TWO[1].split(","), "not tried")
+    assert all(row["reason"].startswith(f"refused: {fault}") for row in rows), rows
+
+
 @pytest.mark.parametrize("playbook", ["rollback", "remove"])
 def test_fault_of_one_site_forbids_to_go_back_or_remove_at_any(copy, playbook):
     for site in ("riga-depot", "liepaja-yard"):
