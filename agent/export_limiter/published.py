@@ -24,6 +24,11 @@ MANDATORY = {
 }
 NOT_WRITABLE = 1  # velib's answer to SetValue on a path that is read only
 
+# Typed here, once: dbus-python's own decorators have no types.
+_Decorator = Callable[..., Callable[[Any], Any]]
+_method: _Decorator = dbus.service.method
+_signal: _Decorator = dbus.service.signal
+
 
 class Published(dbus.service.FallbackObject):  # type: ignore[misc]
     """All paths of ``com.victronenergy.exportlimiter`` in one object.
@@ -59,38 +64,30 @@ class Published(dbus.service.FallbackObject):  # type: ignore[misc]
         if changed:
             self.ItemsChanged({path: _item(value) for path, value in changed.items()})
 
-    @dbus.service.signal(victron.BUS_ITEM, signature="a{sa{sv}}")  # type: ignore[untyped-decorator]
+    @_signal(victron.BUS_ITEM, signature="a{sa{sv}}")
     def ItemsChanged(self, items):  # noqa: N802 - the name on the bus
         # type: (Any) -> None
         """Values that changed together."""
 
-    @dbus.service.method(  # type: ignore[untyped-decorator]
-        victron.BUS_ITEM, out_signature="a{sa{sv}}"
-    )
+    @_method(victron.BUS_ITEM, out_signature="a{sa{sv}}")
     def GetItems(self):  # noqa: N802 - the name on the bus
         # type: () -> Any
         """Every path with value and text."""
         return {p: _item(v) for p, v in self._values.items()}
 
-    @dbus.service.method(  # type: ignore[untyped-decorator]
-        victron.BUS_ITEM, out_signature="v", path_keyword="path"
-    )
+    @_method(victron.BUS_ITEM, out_signature="v", path_keyword="path")
     def GetValue(self, path="/"):  # noqa: N802 - the name on the bus
         # type: (str) -> Any
         """One value, or the tree below a path."""
         return self._shown(path, wrap, "sv")
 
-    @dbus.service.method(  # type: ignore[untyped-decorator]
-        victron.BUS_ITEM, out_signature="v", path_keyword="path"
-    )
+    @_method(victron.BUS_ITEM, out_signature="v", path_keyword="path")
     def GetText(self, path="/"):  # noqa: N802 - the name on the bus
         # type: (str) -> Any
         """One value as text, or the tree below a path."""
         return self._shown(path, text_of, "ss")
 
-    @dbus.service.method(  # type: ignore[untyped-decorator]
-        victron.BUS_ITEM, in_signature="v", out_signature="i"
-    )
+    @_method(victron.BUS_ITEM, in_signature="v", out_signature="i")
     def SetValue(self, value):  # noqa: N802 - the name on the bus
         # type: (Any) -> int
         """Refused: a limit is changed by deploying a configuration."""
