@@ -12,9 +12,6 @@ from export_limiter.judgement import STOPPING
 from export_limiter.limiter import FAILSAFE
 from export_limiter.tally import QUIET_STATES, Reading
 
-RING_FILE = "history.json"
-DAYS_FILE = "days.json"
-
 log = logging.getLogger(__name__)
 
 
@@ -27,8 +24,8 @@ class Recording:
             "grid_export_w": config.max_grid_export_w,
         }
         self._shares = config.phase_count if config.per_phase else None
-        self._ring_path = runtime_dir + "/" + RING_FILE
-        self._days_path = state_dir + "/" + DAYS_FILE
+        self._ring_path = runtime_dir + "/history.json"
+        self._days_path = state_dir + "/days.json"
         self._history = History(*self._limits_w.values())
         ring, days = read_json(self._ring_path), read_json(self._days_path)
         self._history.resume(ring or {}, days or {}, now)
