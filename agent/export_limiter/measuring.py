@@ -7,23 +7,21 @@ count. Export is the negative of the grid meter, else of the AC input.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 from export_limiter import victron
 from export_limiter.inverters import Site, sane
 from export_limiter.limits import Measurement
 from export_limiter.recent import Highest
+from export_limiter.stillness import FROZEN_NOT_DUE_S, FROZEN_S, Stillness
 
 Readings = Mapping[Tuple[str, str], Any]  # (service, path) -> value, of one poll
 
-FROZEN_S = 14.0  # so that the first reduction falls within 15 s
-# ... where one is due. Older units tell a constant output anew after up to 58 s.
-FROZEN_NOT_DUE_S = 90.0
-FROZEN_OTHER_W = 50.0
-FROZEN_CAP_W = 200.0
 # An inverter that returns under another name may for some seconds be there twice.
 COUNTED_S = 10.0
 IDLE_W = 50.0  # an idle inverter stands still, whatever the rest of the site does
+MOST_POLLED = 9.8  # values in one tick of a second; with the refresh of the cap not above ten calls
 
 
 class Measuring:
@@ -38,12 +36,17 @@ class Measuring:
         self._pv_inverter_seen = False  # it may leave the bus at night
         self._most_inverters = 0.0
         self._fewest_inverters = Highest()  # of the negative
-        self._stillness: Dict[str, _Stillness] = {}
+        self._stillness: Dict[str, Stillness] = {}
         self._wanted: List[Tuple[str, str]] = []
         self._live: Set[Tuple[str, str]] = set()  # phases that have had a value
+        self._outputs: Dict[str, Optional[float]] = {}
+        self._others_polled_at = -math.inf
 
-    def polled_paths(self, per_phase: bool) -> List[Tuple[str, str]]:
-        """What to read this tick: signals come on change only, so silence proves nothing."""
+    def polled_paths(self, per_phase: bool, now: float) -> List[Tuple[str, str]]:
+        """What to read this tick: signals come on change only, so silence proves nothing.
+
+        Where that is much, inverters that we do not control have their turn each few seconds.
+        """
         wanted: List[Tuple[str, str]] = []
         main, meter = self._site.main_inverter(), self._site.meter()
         for name in self._site.inverters():
@@ -53,14 +56,29 @@ class Measuring:
         if meter is not None:
             each = per_phase and self._export_limited
             wanted += self._power_paths(meter, victron.GRID_POWER, victron.grid_phase, each)
+        others = [(name, path) for name, path in wanted if name not in (main, meter)]
+        turn_s = len(others) / (MOST_POLLED - (len(wanted) - len(others)))
+        # One that did not answer has nothing that could stand meanwhile: it is asked at once.
+        all_known = all(self._outputs.get(name) is not None for name, _ in others)
+        if turn_s > 1.0 and all_known and now - self._others_polled_at < turn_s:
+            wanted = [key for key in wanted if key not in others]
+        else:
+            self._others_polled_at = now
         self._wanted = wanted
         return wanted
 
     def measure(
         self, readings: Readings, binding_cap_w: Optional[float], now: float
     ) -> Measurement:
-        """The measurement from one poll. Out and ActiveIn are never taken from two moments."""
-        outputs = {name: self._output_w(name, readings) for name in self._site.inverters()}
+        """The measurement from one poll. Out and ActiveIn are never taken from two moments.
+
+        The output of an inverter that was not asked this time is that of the last.
+        """
+        asked = {name for name, _ in self._wanted}
+        outputs = self._outputs = {
+            name: self._output_w(name, readings) if name in asked else self._outputs.get(name)
+            for name in self._site.inverters()
+        }
         main = self._site.main_inverter()
         known = [w for w in outputs.values() if w is not None]
         gone = self._gone(len(outputs), now)
@@ -205,41 +223,7 @@ class Measuring:
         now: float,
     ) -> bool:
         mine = tuple(v for (service, _), v in sorted(readings.items()) if service == name)
-        stillness = self._stillness.setdefault(name, _Stillness())
-        return bool(mine) and stillness.frozen(mine, other_w, cap_w, patience_s, now)
-
-
-class _Stillness:
-    """How long a service has repeated the same values, and what moved meanwhile."""
-
-    def __init__(self) -> None:
-        self._values: Optional[Tuple[Any, ...]] = None
-        self._since = 0.0
-        self._other_w: Optional[float] = None
-        self._cap_w: Optional[float] = None
-        self._other_moved = self._cap_moved = False
-
-    def frozen(
-        self,
-        values: Tuple[Any, ...],
-        other_w: Optional[float],
-        cap_w: Optional[float],
-        patience_s: float,
-        now: float,
-    ) -> bool:
-        """Whether all stood still since another's power (so long) or our cap moved."""
-        if values != self._values:
-            self._values, self._since = values, now
-            self._other_moved = self._cap_moved = False
-            self._other_w, self._cap_w = other_w, cap_w
-            return False
-        self._other_moved |= _apart(other_w, self._other_w) > FROZEN_OTHER_W
-        self._cap_moved |= _apart(cap_w, self._cap_w) > FROZEN_CAP_W
-        still_s = now - self._since
-        return (self._cap_moved and still_s >= FROZEN_S) or (
-            self._other_moved and still_s >= patience_s
-        )
-
-
-def _apart(one: Optional[float], other: Optional[float]) -> float:
-    return abs(one - other) if one is not None and other is not None else 0.0
+        stillness = self._stillness.setdefault(name, Stillness())
+        if mine:
+            stillness.note(mine, other_w, cap_w, patience_s, now)
+        return stillness.frozen

@@ -54,7 +54,8 @@ class Release:
         """One step, once per control interval."""
         if not self._busy:
             self._busy = True
-            self._bus.read(self._measuring.polled_paths(per_phase=False), TIMEOUT_S, self._polled)
+            wanted = self._measuring.polled_paths(per_phase=False, now=0.0)
+            self._bus.read(wanted, TIMEOUT_S, self._polled)
 
     def give_up(self, reason: str) -> None:
         """End here; what is ours by now is noted, so that another release can go on from it."""

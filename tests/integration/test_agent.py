@@ -767,15 +767,23 @@ def watched_calls(stage, seconds, site):
     return [(cells[-1], cells[3]) for cells in calls]
 
 
+BOTH_LIMITS = {"max_grid_export_w": 20000, "per_phase": True}
+SECOND = {"name": "ttyUSB0", "phases": 3, "units": 3, "instance": 288, "ess": False}
+BESIDE = {"vebus": [*HARBOUR.site["vebus"], SECOND]}
+NO_TOTAL = {"lacks": {"vebus.ttyUSB0": ["/Ac/Out/P", "/Ac/ActiveIn/P"]}}
+
+
 @pytest.mark.parametrize(
-    "config",
+    ("keys", "config"),
     [
-        pytest.param({}, id="total"),
-        pytest.param({"max_grid_export_w": 20000, "per_phase": True}, id="per phase, both limits"),
+        pytest.param({}, {}, id="total"),
+        pytest.param({}, BOTH_LIMITS, id="per phase, both limits"),
+        pytest.param(BESIDE, BOTH_LIMITS, id="per phase, both limits, a second system"),
+        pytest.param({**BESIDE, **NO_TOTAL}, BOTH_LIMITS, id="a second system without a total"),
     ],
 )
-def test_steady_state_is_quiet_on_the_bus(stage, config):
-    site = demo_site(stage, HARBOUR)
+def test_steady_state_is_quiet_on_the_bus(stage, keys, config):
+    site = demo_site(stage, HARBOUR, **keys)
     agent = stage.agent(**demo_config(HARBOUR), **config)
     agent.wait_for(state="monitoring", enforceable=True)
     site.let_pass(10)

@@ -28,8 +28,9 @@ class Rig:
         self.site.learned(name, values)
 
     def measure(self, now=0.0, cap_w=None, per_phase=False):
-        wanted = self.measuring.polled_paths(per_phase)
-        answers = {(n, p): self.services[n][p] for n, p in wanted if p in self.services.get(n, {})}
+        self.wanted = self.measuring.polled_paths(per_phase, now)
+        services = self.services
+        answers = {(n, p): services[n][p] for n, p in self.wanted if p in services.get(n, {})}
         return self.measuring.measure(answers, cap_w, now)
 
 
@@ -109,7 +110,7 @@ def test_a_phase_that_loses_its_value_is_lost_data():
 
 def test_a_poll_that_is_not_answered_is_lost_data():
     rig = Rig()
-    wanted = rig.measuring.polled_paths(per_phase=False)
+    wanted = rig.measuring.polled_paths(per_phase=False, now=0.0)
 
     measurement = rig.measuring.measure({key: 50 for key in wanted if key[1] != IN}, None, 0.0)
 
@@ -344,7 +345,91 @@ def test_what_counts_is_read_and_nothing_else(systems, export_limited, per_phase
     if systems == 2:
         services[OTHER] = dict(services[VEBUS])
 
-    assert len(Rig(services, export_limited).measuring.polled_paths(per_phase)) == calls
+    assert len(Rig(services, export_limited).measuring.polled_paths(per_phase, 0.0)) == calls
+
+
+class PhasesRig(Rig):
+    """Every phase of ours and of the meter is polled, and a second system each few seconds."""
+
+    def __init__(self, **other):
+        services = with_values(**PHASES_3)
+        services[METER].update({f"/Ac/L{n}/Power": 1.0 for n in (1, 2, 3)})
+        services[OTHER] = {"/Connected": 1, "/DeviceInstance": 1, **(other or {OUT: 2000, IN: 500})}
+        super().__init__(services)
+        self.polled = []
+
+    def measure(self, now=0.0, cap_w=None, per_phase=True):
+        measurement = super().measure(now, cap_w, per_phase)
+        self.polled.append(sum(name == OTHER for name, _ in self.wanted))
+        return measurement
+
+
+def others_w(rig, seconds):
+    """What the second system delivers, second by second."""
+    return [rig.measure(float(second)).other_w for second in seconds]
+
+
+@pytest.mark.parametrize(
+    ("other", "paths", "each_s"),
+    [
+        pytest.param({}, 2, 3, id="a total"),
+        pytest.param({OUT: None, IN: 500}, 2, 1, id="a total without a value"),
+        pytest.param(PHASES_3, 6, 8, id="phases only"),
+    ],
+)
+def test_a_second_system_is_polled_in_turns_where_phases_are(other, paths, each_s):
+    rig = PhasesRig(**other)
+
+    others_w(rig, range(17))
+
+    assert rig.polled == [paths if second % each_s == 0 else 0 for second in range(17)]
+
+
+def test_what_a_second_system_delivered_stands_until_its_next_turn():
+    rig = PhasesRig()
+
+    before = others_w(rig, range(2))
+    rig.change(OTHER, {OUT: 3000, IN: 0})
+
+    assert before == [1500, 1500]
+    assert others_w(rig, range(2, 5)) == [1500, 3000, 3000]
+
+
+def test_a_longer_interval_leaves_out_no_turn():
+    rig = PhasesRig()
+
+    others_w(rig, range(0, 30, 3))
+
+    assert rig.polled == [2] * 10
+
+
+@pytest.mark.parametrize("path", [OUT, IN])
+def test_a_second_system_that_does_not_answer_is_lost_data_at_once(path):
+    rig = PhasesRig()
+    others_w(rig, range(3))
+
+    answer = rig.services[OTHER].pop(path)
+    without_it = others_w(rig, range(3, 5))
+    rig.services[OTHER][path] = answer
+
+    assert without_it == [None, None]  # it is asked again at the next tick
+    assert others_w(rig, range(5, 7)) == [1500, 1500]
+    assert rig.polled == [2, 0, 0, 2, 2, 2, 0]
+
+
+def test_a_second_system_that_vanishes_between_its_turns_is_gone_at_once():
+    rig = PhasesRig()
+    others_w(rig, range(16))
+
+    rig.site.vanished(OTHER)
+    away = rig.measure(16.0)
+    rig.site.appeared(OTHER)
+    rig.site.learned(OTHER, rig.services[OTHER])
+    rig.change(OTHER, {OUT: 4000})
+
+    assert rig.polled[15] == 2
+    assert (away.inverter_gone, away.output_w) == (True, None)
+    assert others_w(rig, [17]) == [3500]
 
 
 def test_a_pv_inverter_that_leaves_the_bus_at_night_is_remembered():
@@ -430,6 +515,35 @@ def test_a_second_system_that_stands_still_is_frozen_unless_idle(out_w, found):
         rig.change(VEBUS, {OUT: 6000 + second})
 
     assert frozen_after(rig, 100, move) == found
+
+
+def in_turns(rig, moved):
+    """Every second the meter moves, and now and then the second system does."""
+
+    def move(second):
+        rig.change(METER, {f"/Ac/L{n}/Power": 20.0 * second for n in (1, 2, 3)})
+        rig.change(VEBUS, {"/Ac/Out/L1/P": 3000 + second})
+        rig.change(OTHER, {OUT: 2000 + moved(second)})
+
+    return move
+
+
+def test_a_second_system_that_is_polled_in_turns_is_frozen_until_it_moves():
+    rig = PhasesRig()
+    move = in_turns(rig, lambda second: second >= 31)
+    frozen = []
+
+    for second in range(40):
+        move(second)
+        frozen.append(rig.measure(float(second)).frozen)
+
+    assert frozen == [()] * 15 + [("others",)] * 18 + [()] * 7
+
+
+def test_a_second_system_that_moves_within_14_s_is_not_frozen_between_its_turns():
+    rig = PhasesRig()
+
+    assert frozen_after(rig, 200, in_turns(rig, lambda second: second // 13)) is None
 
 
 def test_the_cap_of_ours_tells_nothing_of_a_second_system():
