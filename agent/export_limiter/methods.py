@@ -80,7 +80,7 @@ class Methods:
         for verdict in verdicts:
             if verdict.enforceable:
                 return verdict
-        stands = last and last.enforceable and last.method not in self._failed_now(now)
+        stands = last and last.enforceable and last.method not in self.given_up(now)
         if last and stands and not all(verdict.readable for verdict in verdicts):
             return last
         for verdict in verdicts:
@@ -94,9 +94,9 @@ class Methods:
         wait_s = min(LONGEST_RETRY_S, RETRY_S * 2.0 ** (self._failures[method] - 1))
         self._failed[method] = (math.inf if until_restart else now + wait_s, reason)
 
-    def given_up(self, now: float) -> List[Tuple[str, str]]:
+    def given_up(self, now: float) -> Dict[str, str]:
         """The methods that are passed over now, each with its reason."""
-        return list(self._failed_now(now).items())
+        return {m: reason for m, (until, reason) in self._failed.items() if now < until}
 
     def forgive(self, service: str) -> None:
         """What failed was a service before the one that has come: judge the new one afresh."""
@@ -104,11 +104,8 @@ class Methods:
             self._failed = {m: f for m, f in self._failed.items() if f[0] == math.inf}
             self._failures = {}
 
-    def _failed_now(self, now: float) -> Dict[str, str]:
-        return {m: reason for m, (until, reason) in self._failed.items() if now < until}
-
     def _verdict(self, method: str, site: Site, now: float) -> Verdict:
-        failed = self._failed_now(now)
+        failed = self.given_up(now)
         if method in failed:
             return Verdict(method, reason=failed[method])
         if method in ("ess_override", "ess_setting"):

@@ -64,7 +64,6 @@ class Service:
         self._methods = Methods(config.methods, floor_w(config))
         self._limiter = Limiter(config)
         self._measurement = Measurement(None, None)
-        self._verdict: Optional[Verdict] = None
         self._polling = self._stopped = False
         self._ticks = 0
         self._rescanned_at = self._started_at = self._state_since = clock()
@@ -111,7 +110,7 @@ class Service:
             self._found.save_again()
         if self._polling:
             return  # a poll always ends before the next tick, unless the loop was held up
-        wanted = self._measuring.polled_paths(bool(self._config.per_phase), now)
+        wanted = self._measuring.polled_paths(bool(self._config.per_phase))
         timeout_s = min(LONGEST_CALL_S, CALL_SHARE * self._config.control_interval_s)
         self._polling = True
         self._bus.read(wanted, timeout_s, self._polled)
@@ -119,7 +118,8 @@ class Service:
     def stop(self) -> None:
         """Say that we go; the cap stays, an upgrade must not open the limit."""
         self._stopped = True
-        self._tell(Judgement(STOPPING, "asked to stop", False, self._limiter.cap_w, False))
+        last, cap_w = self._judgement.verdict, self._limiter.cap_w
+        self._tell(Judgement(STOPPING, "asked to stop", False, cap_w, False, last))
 
     def _polled(self, readings: Readings) -> None:
         self._polling = False
@@ -129,8 +129,9 @@ class Service:
         now = self._clock()
         binding_w = self._limiter.cap_w if self._judgement.binding else None
         self._measurement = self._measuring.measure(readings, binding_w, now)
-        before = self._verdict
-        self._verdict = verdict = self._methods.choose(self.site, now, before)
+        before = self._judgement.verdict
+        verdict = self._methods.choose(self.site, now, before)
+        self._judgement = self._judgement._replace(verdict=verdict)
         self._turn_to(verdict, resumed=before is not None and not before.usable)
         self._trust.notice_other_writers(verdict, now)
 
@@ -207,20 +208,18 @@ class Service:
         line = self._sayings.line(judgement)
         if line:
             log.info("%s", line)
-        counters = {"ticks": self._ticks, "failsafe_entries": self._limiter.failsafe_entries}
-        warned = self._limiter.hunting, (self._found.warning, self._backstop.warning)
         self._publish(
             status.build(
                 self._identity,
                 self._config,
                 judgement,
-                self._verdict,
                 self._measurement,
                 self.site,
+                self._methods,
+                self._limiter,
                 self.writer,
-                counters,
-                self._methods.given_up(now),
-                *warned,
+                (self._found.warning, self._backstop.warning),
+                self._ticks,
                 self._wall_clock(),
                 now,
                 self._state_since,

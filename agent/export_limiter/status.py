@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from export_limiter import methods, victron
+from export_limiter import victron
 from export_limiter.config import Config
 from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
-from export_limiter.limiter import FAILSAFE
+from export_limiter.limiter import FAILSAFE, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import Measuring
-from export_limiter.methods import ControlPoint, Verdict
+from export_limiter.methods import ControlPoint, Methods, applied_w, limit_of, override_holder
 from export_limiter.writes import Writer
 
 TELL_S = 5.0
@@ -29,8 +29,7 @@ TOLD_AT_ONCE = (
     "last_refusal",
     "stored_writes_at",
 )
-
-UNMEASURED = Measurement(None, None)
+HUNTING = "the cap was hunting: set meter_delay_s to the meter's delay"
 
 
 class Identity(NamedTuple):
@@ -65,29 +64,29 @@ def build(
     identity: Identity,
     config: Config,
     judgement: Judgement,
-    verdict: Optional[Verdict],
     measurement: Measurement,
     site: Site,
+    methods: Methods,
+    limiter: Limiter,
     writer: Writer,
-    counters: Dict[str, int],
-    given_up: Sequence[Tuple[str, str]],
-    hunting: bool,
     notes: Sequence[Optional[str]],
+    ticks: int,
     wall_clock_s: float,
     now: float,
     state_since: float,
 ) -> Dict[str, Any]:
     """The content of ``status.json``: powers in W, wall-clock times in s since 1970.
 
-    ``now`` and ``state_since`` are monotonic; ``given_up`` are methods with their reasons.
+    ``now`` and ``state_since`` are monotonic; ``notes`` are warnings of whoever has one.
     """
+    verdict = judgement.verdict
     point = verdict.point if verdict and verdict.usable else None
     refused_at = writer.last_refused_at
+    output_limited = config.max_multiplus_output_w is not None
+    hunting = HUNTING if limiter.hunting else None
+    noted = [note for note in (hunting, *notes, _unable(judgement)) if note]
     return {
-        "version": identity.version,
-        "commit": identity.commit,
-        "pid": identity.pid,
-        "started_at": identity.started_at,
+        **identity._asdict(),
         "updated_at": wall_clock_s,
         "state": judgement.state,
         "state_since": wall_clock_s - (now - state_since),
@@ -99,7 +98,7 @@ def build(
         "cap_w": judgement.cap_w,
         "written_w": writer.written_w,
         "binding": judgement.binding,
-        "measured_w": _measured_w(config, measurement),
+        "measured_w": measurement.output_w if output_limited else measurement.export_w,
         "inverter_output_w": measurement.output_w,
         "grid_export_w": measurement.export_w,
         "limits": {
@@ -109,16 +108,15 @@ def build(
         "phases": _phases(site, measurement),
         "inverters": [inverter._asdict() for inverter in site.describe()],
         "others": others(site),
-        "warnings": warnings_of(
-            config, site, point, hunting, [*notes, _unable(judgement, verdict)], measurement
-        ),
+        "warnings": noted + warnings_of(config, site, point, measurement),
         "counters": {
-            **counters,
+            "ticks": ticks,
+            "failsafe_entries": limiter.failsafe_entries,
             "writes": writer.writes,
             "stored_writes": writer.stored_writes,
             "refused_writes": writer.refused_writes,
         },
-        "given_up": [{"method": method, "reason": reason} for method, reason in given_up],
+        "given_up": [{"method": m, "reason": why} for m, why in methods.given_up(now).items()],
         "last_refusal": writer.last_refusal or None,
         "last_refusal_at": None if refused_at is None else wall_clock_s - (now - refused_at),
         "stored_writes_at": list(writer.stored_at),
@@ -129,30 +127,21 @@ def others(site: Site) -> Dict[str, Any]:
     """What else limits this site: Victron's own settings, and who holds the override, W and A."""
     single = site.single
     return {
-        "applied_w": methods.applied_w(site),
-        "setting_w": methods.limit_of(single(victron.SETTINGS, victron.SETTING_MAX_DISCHARGE)),
-        "override_w": methods.limit_of(single(victron.HUB4, victron.OVERRIDE_MAX_DISCHARGE)),
-        "override_holder": methods.override_holder(site),
+        "applied_w": applied_w(site),
+        "setting_w": limit_of(single(victron.SETTINGS, victron.SETTING_MAX_DISCHARGE)),
+        "override_w": limit_of(single(victron.HUB4, victron.OVERRIDE_MAX_DISCHARGE)),
+        "override_holder": override_holder(site),
         "hub4_mode": single(victron.SETTINGS, victron.SETTING_HUB4_MODE),
-        "max_feed_in_w": methods.limit_of(single(victron.SETTINGS, victron.SETTING_MAX_FEED_IN)),
-        "export_limit_a": methods.limit_of(
-            single(victron.SETTINGS, victron.SETTING_EXPORT_LIMIT_A)
-        ),
+        "max_feed_in_w": limit_of(single(victron.SETTINGS, victron.SETTING_MAX_FEED_IN)),
+        "export_limit_a": limit_of(single(victron.SETTINGS, victron.SETTING_EXPORT_LIMIT_A)),
     }
 
 
 def warnings_of(
-    config: Config,
-    site: Site,
-    point: Optional[ControlPoint] = None,
-    hunting: bool = False,
-    notes: Sequence[Optional[str]] = (),
-    measurement: Measurement = UNMEASURED,
+    config: Config, site: Site, point: Optional[ControlPoint], measurement: Measurement
 ) -> List[str]:
-    """What an installer should look at, though the agent goes on; ``notes`` are its own."""
-    found = ["the cap was hunting: set meter_delay_s to the meter's delay"] if hunting else []
-    found += [note for note in notes if note]
-    found += _of_phases(config, point, measurement)
+    """What an installer should look at, though the agent goes on."""
+    found = _of_phases(config, point, measurement)
     if measurement.inverter_gone:
         found.append(
             "an inverter is gone: what it delivers is not known, so the cap keeps the room that it "
@@ -181,8 +170,9 @@ def warnings_of(
     return found
 
 
-def _unable(judgement: Judgement, verdict: Optional[Verdict]) -> Optional[str]:
+def _unable(judgement: Judgement) -> Optional[str]:
     """What failsafe alone does not say: that nothing would be limited with measurements either."""
+    verdict = judgement.verdict
     if verdict is None or verdict.enforceable or judgement.state != FAILSAFE:
         return None
     return "the output can't be limited either: %s" % verdict.reason
@@ -206,13 +196,6 @@ def _of_phases(
             "never rises"
         )
     return found
-
-
-def _measured_w(config: Config, measurement: Measurement) -> Optional[float]:
-    """The limited quantity: the output where it is limited, else the export."""
-    if config.max_multiplus_output_w is not None:
-        return measurement.output_w
-    return measurement.export_w
 
 
 def _phases(site: Site, measurement: Measurement) -> List[Dict[str, Any]]:

@@ -12,7 +12,7 @@ from export_limiter.config import METHOD_NAMES, Config
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
-from export_limiter.limiter import NO_METER
+from export_limiter.limiter import NO_METER, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.methods import ControlPoint, Methods
 from export_limiter.screen import discover_report, discover_screen, status_screen
@@ -37,21 +37,24 @@ def status_of(
 ):
     site = site_of(services or ess_site())
     config = Config(**{"max_multiplus_output_w": 5000.0, "phase_count": 1, **dict(config)})
+    methods = Methods(METHOD_NAMES, 1000)
+    verdict = methods.choose(site, 0.0)
+    for method, reason in given_up:
+        methods.fail(method, reason, 7000.0)
     writer = Writer(config, FakeBus({}, site), site, FoundValues(str(tmp_path)), lambda: 0.0)
     if refusal:
         writer.last_refusal, writer.last_refused_at = refusal, 7000.0
     return build(
         Identity("1.2.3", "a" * 40, 77, 1000.0),
         config,
-        Judgement("limiting", "output is held at the cap", True, 5000.0, True),
-        Methods(METHOD_NAMES, 1000).choose(site, 0.0),
+        Judgement("limiting", "output is held at the cap", True, 5000.0, True, verdict),
         Measurement(4990.0, 4990.0, -1010.0, *phases_w),
         site,
+        methods,
+        Limiter(config),
         writer,
-        {"ticks": 5, "failsafe_entries": 0},
-        given_up,
-        False,
         (unwritten,),
+        5,
         20000.0,
         7420.0,
         100.0,
@@ -301,16 +304,20 @@ def test_an_inverter_that_is_gone_is_warned_of():
     config, site = Config(max_multiplus_output_w=5000.0, phase_count=1), site_of(ess_site())
     gone = Measurement(None, 3000.0, inverter_gone=True)
 
-    found = warnings_of(config, site, measurement=gone)
+    found = warnings_of(config, site, None, gone)
 
     assert [text.startswith("an inverter is gone") for text in found] == [True]
+
+
+def warnings_at(config, services, point=None):
+    return warnings_of(config, site_of(services), point, Measurement(None, None))
 
 
 def test_warnings_are_for_the_installer():
     services = ess_site()
     services["com.victronenergy.vebus.ttyUSB0"] = {"/Connected": 1}
 
-    found = warnings_of(Config(max_multiplus_output_w=9000.0), site_of(services))
+    found = warnings_at(Config(max_multiplus_output_w=9000.0), services)
 
     assert found == [
         "max_multiplus_output_w 9000 W is above the 8000 W installed",
@@ -331,7 +338,7 @@ def test_a_two_phase_inverter_is_warned_of_where_the_count_matters(config, warne
     services = ess_site()
     services[VEBUS]["/Ac/NumberOfPhases"] = 2
 
-    found = warnings_of(Config(max_multiplus_output_w=5000.0, **config), site_of(services))
+    found = warnings_at(Config(max_multiplus_output_w=5000.0, **config), services)
 
     assert any("the inverter has 2" in text for text in found) is warned
 
@@ -347,7 +354,7 @@ def test_a_two_phase_inverter_is_warned_of_where_the_count_matters(config, warne
 def test_an_export_limit_by_a_setting_on_flash_is_said_to_be_fixed(service, limit, warned):
     point = ControlPoint(service, ("/Path",))
 
-    found = warnings_of(Config(phase_count=1, **limit), site_of(ess_site()), point)
+    found = warnings_at(Config(phase_count=1, **limit), ess_site(), point)
 
     assert any("failsafe_limit_w" in text for text in found) is warned
 
