@@ -182,6 +182,8 @@ def _run(options: argparse.Namespace) -> int:
             loop.every(config.control_interval_s, release.tick)
 
     def released(error: Optional[str]) -> None:
+        if error:
+            log.error("not released: %s", error)
         loop.end(1 if error else 0)
 
     loop.on_stop(stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 ONE_PHASE = {"name": "ttyS4", "phases": 1, "units": 1, "nominal_w": 8000}
 SMALL = {"vebus": [ONE_PHASE], "load_w": 2000}
@@ -88,3 +89,18 @@ def test_an_hour_of_minutes_says_what_the_output_was(stage):
     assert (last["state"], last["cap_w"], last["output_limit_w"]) == ("limiting", 5000, 5000)
     assert abs(last["output_mean_w"] - 5000) < 50
     assert last["above_s"] == 0
+
+
+def test_why_a_cap_was_not_released_on_stop_is_logged(stage):
+    site = stage.site(**{**SMALL, "load_w": 6500})
+    agent = stage.agent(**LIMIT, on_stop="release")
+    agent.wait_for(counters=lambda c: c["stored_writes"] == 1)
+    for service in ("hub4", "settings"):
+        site.do("fault", name="answer", service=service, code=2)
+
+    code = agent.stop(signal.SIGTERM)
+
+    assert code == 1
+    last = agent.log.read_text().splitlines()[-1]
+    assert last.startswith("ERROR not released: com.victronenergy.settings")
+    assert last.endswith("refused -1 W: SetValue returned 2")
