@@ -164,8 +164,8 @@ def test_power_cut_while_undecided_goes_back_at_boot(controller, deployed, repos
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"export_limiter_sha256": "0" * 64}, "the inventory pins 0000"),
-        ({"export_limiter_commit": "0" * 40}, f"commit {'0' * 40} is not in /"),
+        ({"export_limiter_sha256": "0" * 64}, "export_limiter_sha256: commit "),
+        ({"export_limiter_commit": "0" * 40}, f"export_limiter_commit: {'0' * 40} is not in /"),
         (
             {"export_limiter_max_mutliplus_output_w": 1},
             "export_limiter_max_mutliplus_output_w: unknown variable; did you mean "

@@ -107,7 +107,9 @@ def test_any_other_byte_is_another_hash_and_refused(repository: Path, spoil: obj
     spoil(repository / "agent")
     release = pin.build(str(repository), commit(repository))
 
-    with pytest.raises(pin.PinError, match=f"the inventory pins {pinned}"):
+    with pytest.raises(
+        pin.PinError, match=f"^export_limiter_sha256: .* the inventory pins {pinned}"
+    ):
         pin.verify(release, pinned)
 
 
@@ -182,8 +184,25 @@ def test_path_that_leaves_the_release_is_refused(path: str) -> None:
 def test_tree_copied_into_another_repository_is_no_repository(repository: Path) -> None:
     head = commit(repository)
 
-    with pytest.raises(pin.PinError, match="no git repository"):
+    with pytest.raises(pin.PinError, match="^export_limiter_repository: .* no git repository"):
         pin.build(str(repository / "agent"), head)
+
+
+def test_commit_that_is_not_there_is_refused_with_its_variable(repository: Path) -> None:
+    commit(repository)
+    absent = "0" * 40
+
+    with pytest.raises(pin.PinError, match=f"^export_limiter_commit: {absent} is not in /"):
+        pin.build(str(repository), absent)
+
+
+def test_repository_that_can_not_be_fetched_is_refused_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    with pytest.raises(pin.PinError, match="^export_limiter_repository: git fetch: "):
+        pin.build("file:///nowhere", "0" * 40)
 
 
 def test_commit_without_an_agent_is_refused(repository: Path) -> None:
@@ -192,7 +211,7 @@ def test_commit_without_an_agent_is_refused(repository: Path) -> None:
     git(repository, "commit", "--quiet", "--message", "x")
     head = git(repository, "rev-parse", "HEAD")
 
-    with pytest.raises(pin.PinError, match=f"commit {head} has no agent/"):
+    with pytest.raises(pin.PinError, match=f"^export_limiter_commit: {head} has no agent/"):
         pin.build(str(repository), head)
 
 
@@ -223,7 +242,7 @@ def test_unsigned_commit_is_refused_where_signers_are_given(
     head = commit(repository)
     (tmp_path / "signers").write_text("")
 
-    with pytest.raises(pin.PinError, match="no good signature"):
+    with pytest.raises(pin.PinError, match="^export_limiter_allowed_signers: .* no good signature"):
         pin.build(str(repository), head, str(tmp_path / "signers"))
 
 
@@ -243,7 +262,7 @@ def test_signed_commit_is_taken_from_a_signer_only(repository: Path, tmp_path: P
         heads[name] = git(repository, "rev-parse", "HEAD")
 
     assert pin.build(str(repository), heads["known"], str(signers)).files["VERSION"] == "known"
-    with pytest.raises(pin.PinError, match="no good signature"):
+    with pytest.raises(pin.PinError, match="^export_limiter_allowed_signers: .* no good signature"):
         pin.build(str(repository), heads["stranger"], str(signers))
 
 
@@ -273,7 +292,7 @@ def test_signature_by_a_key_of_a_keyring_is_none_of_the_signers(
     head = git(repository, "rev-parse", "HEAD")
     git(repository, "verify-commit", head)  # git itself is content with it
 
-    with pytest.raises(pin.PinError, match="no good signature"):
+    with pytest.raises(pin.PinError, match="^export_limiter_allowed_signers: .* no good signature"):
         pin.build(str(repository), head, str(signers))
 
 

@@ -96,7 +96,7 @@ class ActionModule(ActionBase):
                 values["export_limiter_commit"] = edited.commit
                 values["export_limiter_sha256"] = edited.sha256
             except pin.PinError as error:
-                faults.append(f"export_limiter_commit: {error}")
+                faults.append(str(error))
         site = site_config.render(values, task_vars["groups"].get("gx", ()))._asdict()
         site["settings"]["unpinned"] = unpinned
         site["faults"] = faults or site["faults"]

@@ -51,9 +51,9 @@ def build(repository: str, commit: str, signers: str | None = None) -> Release:
     With ``signers`` (an allowed-signers file of ssh-keygen) the commit must carry a good signature.
     """
     if not COMMIT.fullmatch(commit):
-        raise PinError(f"commit {commit!r} is not 40 lower-case hexadecimal digits")
+        raise PinError(f"export_limiter_commit: {commit!r} is not 40 lower-case hexadecimal digits")
     directory = _local(repository, commit)
-    absent = f"commit {commit} is not in {repository}"
+    absent = f"export_limiter_commit: {commit} is not in {repository}"
     _git(directory, "cat-file", "-e", commit + "^{commit}", refusal=absent)
     if signers:
         _verify_signature(directory, commit, signers)
@@ -97,7 +97,7 @@ def of_files(commit: str, found: Mapping[str, bytes]) -> Release:
 def verify(release: Release, sha256: str) -> None:
     """Refuse a release that is not the pinned one."""
     if release.sha256 != sha256:
-        told = f"commit {release.commit} has the sha256 {release.sha256}"
+        told = f"export_limiter_sha256: commit {release.commit} has {release.sha256}"
         raise PinError(f"{told}, the inventory pins {sha256}")
 
 
@@ -131,7 +131,7 @@ def edited(repository: str) -> list[str]:
 
 def _files(directory: str, commit: str) -> dict[str, bytes]:
     """The agent's files by their path in it; refuses what is not plainly a file."""
-    without = f"commit {commit} has no {AGENT}"
+    without = f"export_limiter_commit: {commit} has no {AGENT}"
     listing = _git(directory, "ls-tree", "-r", "-z", f"{commit}:{AGENT}", refusal=without)
     blobs = {}
     for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
@@ -154,8 +154,8 @@ def _local(repository: str, commit: str) -> str:
     """A directory git can read the commit from; a URL is fetched into a cache, once."""
     if "://" not in repository and not re.match(r"[^/]+@[^/]+:", repository):
         directory = os.path.realpath(os.path.expanduser(repository))
-        copied = "a release is built from a commit, never from a copied tree"
-        refusal = f"{repository} is no git repository: {copied}"
+        copied = "is no git repository: a release is built from a commit, never from a copied tree"
+        refusal = f"export_limiter_repository: {repository} {copied}"
         _git(directory, "rev-parse", "--git-dir", refusal=refusal)
         return directory
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -166,17 +166,18 @@ def _local(repository: str, commit: str) -> str:
     try:
         _git(cache, "cat-file", "-e", commit + "^{commit}")
     except PinError:
-        _git(cache, "fetch", "--quiet", "--no-tags", repository, "+refs/heads/*:refs/heads/*")
+        fetched = ("--no-tags", repository, "+refs/heads/*:refs/heads/*")
+        _git(cache, "fetch", "--quiet", *fetched, refusal="export_limiter_repository: git fetch")
     return cache
 
 
 def _verify_signature(directory: str, commit: str, signers: str) -> None:
     if not os.path.isfile(signers):
-        raise PinError(f"the allowed-signers file {signers} does not exist")
+        raise PinError(f"export_limiter_allowed_signers: {signers} does not exist")
     settings = ["-c", "gpg.ssh.allowedSignersFile=" + os.path.abspath(signers)]
     # A signature names its kind, and any key of a keyring would be good enough for the others.
     settings += ["-c", "gpg.openpgp.program=false", "-c", "gpg.x509.program=false"]
-    unsigned = f"commit {commit} has no good signature by anyone in {signers}"
+    unsigned = f"export_limiter_allowed_signers: {commit} has no good signature by one of {signers}"
     _git(directory, *settings, "verify-commit", commit, refusal=unsigned)
 
 
