@@ -110,7 +110,7 @@ class Service:
             self._found.save_again()
         if self._polling:
             return  # a poll always ends before the next tick, unless the loop was held up
-        wanted = self._measuring.polled_paths(bool(self._config.per_phase))
+        wanted = self._measuring.polled_paths(bool(self._config.per_phase), now)
         timeout_s = min(LONGEST_CALL_S, CALL_SHARE * self._config.control_interval_s)
         self._polling = True
         self._bus.read(wanted, timeout_s, self._polled)
