@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from export_limiter import victron
 
@@ -128,7 +128,9 @@ class Site:
         if count is not None:
             return victron.PHASES[:count]
         return tuple(
-            p for p in victron.PHASES if self.power(name, victron.out_phase(p)) is not None
+            p
+            for p in victron.PHASES
+            if self.power(name, victron.of_phase(victron.OUT_POWER, p)) is not None
         )
 
     def _phase_count(self, name: str) -> Optional[int]:
@@ -156,7 +158,9 @@ class Site:
 
     def _input_a(self, name: str) -> Optional[float]:
         """The current of the AC input's busiest phase, A."""
-        currents_a = [sane(self.value(name, victron.in_current(p))) for p in victron.PHASES]
+        currents_a = [
+            sane(self.value(name, victron.of_phase(victron.IN_CURRENT, p))) for p in victron.PHASES
+        ]
         return max((a for a in currents_a if a is not None), default=None)
 
     def meter(self) -> Optional[str]:
@@ -187,3 +191,9 @@ def sane(value: Any) -> Optional[float]:
         return None
     number = float(value)
     return number if math.isfinite(number) and abs(number) <= ABSURD_W else None
+
+
+def all_known(powers_w: Sequence[Optional[float]]) -> Tuple[float, ...]:
+    """The powers where every one is known; else none."""
+    known_w = tuple(w for w in powers_w if w is not None)
+    return known_w if len(known_w) == len(powers_w) else ()

@@ -8,7 +8,7 @@ from export_limiter import victron
 from export_limiter.inverters import Site
 from export_limiter.judgement import STOPPING
 from export_limiter.limiter import NO_METER
-from export_limiter.measuring import Measuring
+from export_limiter.measuring import signalled_phase_w
 from export_limiter.methods import Verdict
 from export_limiter.status import others
 
@@ -144,8 +144,7 @@ def _input(current_a: Optional[float], limit_a: Optional[float]) -> str:
 
 def _output_w(site: Site, name: str) -> Optional[float]:
     """What an inverter delivers, by the newest signals: for people."""
-    measuring = Measuring(site)
-    phases_w = [measuring.signalled_phase_w(name, phase) for phase in site.phases(name)]
+    phases_w = [signalled_phase_w(site, name, phase) for phase in site.phases(name)]
     known_w = [phase_w for phase_w in phases_w if phase_w is not None]
     return sum(known_w) if known_w and len(known_w) == len(phases_w) else None
 

@@ -11,7 +11,7 @@ from export_limiter.inverters import Site
 from export_limiter.judgement import Judgement
 from export_limiter.limiter import FAILSAFE, Limiter
 from export_limiter.limits import Measurement
-from export_limiter.measuring import Measuring
+from export_limiter.measuring import signalled_phase_w
 from export_limiter.methods import ControlPoint, Methods, applied_w, limit_of, override_holder
 from export_limiter.writes import Writer
 
@@ -206,8 +206,7 @@ def _phases(site: Site, measurement: Measurement) -> List[Dict[str, Any]]:
     names = site.phases(main)
     outputs_w: Sequence[Optional[float]] = measurement.phase_outputs_w
     if len(outputs_w) != len(names):
-        measuring = Measuring(site)
-        outputs_w = [measuring.signalled_phase_w(main, phase) for phase in names]
+        outputs_w = [signalled_phase_w(site, main, phase) for phase in names]
     exports_w: Sequence[Optional[float]] = measurement.phase_exports_w
     if len(exports_w) != len(names):
         exports_w = [None] * len(names)

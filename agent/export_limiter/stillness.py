@@ -14,13 +14,14 @@ FROZEN_CAP_W = 200.0
 class Stillness:
     """How long a service has repeated the same values, and what moved meanwhile.
 
-    ``frozen``: all of them stood still since another's power (so long) or our cap moved, as it
-    was found when they were read last.
+    ``frozen``: they stood still since our cap or, for longer where no reduction is ``due``,
+    another's power moved, as it was found when they were read last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, due: bool) -> None:
         self.frozen = False
-        self._values: Optional[Tuple[Any, ...]] = None
+        self._patience_s = FROZEN_S if due else FROZEN_NOT_DUE_S
+        self._values: Tuple[Any, ...] = ()
         self._since = 0.0
         self._other_w: Optional[float] = None
         self._cap_w: Optional[float] = None
@@ -31,22 +32,18 @@ class Stillness:
         values: Tuple[Any, ...],
         other_w: Optional[float],
         cap_w: Optional[float],
-        patience_s: float,
         now: float,
     ) -> None:
-        """Take in what was read now."""
+        """Take in what was read now, another's power and our cap."""
         if values != self._values:
             self._values, self._since = values, now
             self._other_moved = self._cap_moved = False
             self._other_w, self._cap_w = other_w, cap_w
-            self.frozen = False
-            return
         self._other_moved |= _apart(other_w, self._other_w) > FROZEN_OTHER_W
         self._cap_moved |= _apart(cap_w, self._cap_w) > FROZEN_CAP_W
         still_s = now - self._since
-        self.frozen = (self._cap_moved and still_s >= FROZEN_S) or (
-            self._other_moved and still_s >= patience_s
-        )
+        by_other = self._other_moved and still_s >= self._patience_s
+        self.frozen = by_other or (self._cap_moved and still_s >= FROZEN_S)
 
 
 def _apart(one: Optional[float], other: Optional[float]) -> float:

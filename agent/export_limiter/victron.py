@@ -38,6 +38,7 @@ PHASE_COUNT = "/Ac/NumberOfPhases"
 NOMINAL_POWER = "/Ac/Out/NominalInverterPower"  # VA taken as W; absent before mk2-dbus 3.x
 STATE = "/State"
 ASSISTANT_ID = "/Hub4/AssistantId"
+IN_CURRENT = "/Ac/ActiveIn/I"  # of each phase only
 IN_CURRENT_LIMIT = "/Ac/ActiveIn/CurrentLimit"
 
 NO_ACTIVE_INPUT = 240
@@ -89,24 +90,10 @@ LEGACY_PHASE_LIMITS = ("/Ac/Out/{phase}/PowerLimit", "/Ac/{phase}/PowerLimit")
 LEGACY_MAX_POWER = ("/Settings/MaxPower",)
 
 
-def out_phase(phase: str) -> str:
-    """Power of the loads on one phase of the AC output, W."""
-    return "/Ac/Out/%s/P" % phase
-
-
-def in_phase(phase: str) -> str:
-    """Power drawn from one phase of the active AC input, W."""
-    return "/Ac/ActiveIn/%s/P" % phase
-
-
-def in_current(phase: str) -> str:
-    """Current of one phase of the active AC input, A."""
-    return "/Ac/ActiveIn/%s/I" % phase
-
-
-def grid_phase(phase: str) -> str:
-    """Power imported on one phase of the grid meter, W."""
-    return "/Ac/%s/Power" % phase
+def of_phase(path: str, phase: str) -> str:
+    """The path of one phase's part: ``/Ac/Out/L1/P`` of ``/Ac/Out/P``."""
+    start, _, end = path.rpartition("/")
+    return "%s/%s/%s" % (start, phase, end)
 
 
 LEGACY_PATHS: tuple[str, ...] = (
@@ -129,9 +116,7 @@ WATCHED: dict[str, tuple[str, ...]] = {
         STATE,
         ASSISTANT_ID,
         IN_CURRENT_LIMIT,
-        *(in_current(p) for p in PHASES),
-        *(out_phase(p) for p in PHASES),
-        *(in_phase(p) for p in PHASES),
+        *(of_phase(path, p) for path in (IN_CURRENT, OUT_POWER, IN_POWER) for p in PHASES),
         *LEGACY_PATHS,
     ),
     HUB4: (OVERRIDE_MAX_DISCHARGE, APPLIED_MAX_DISCHARGE),
@@ -144,7 +129,7 @@ WATCHED: dict[str, tuple[str, ...]] = {
         SETTING_WITHOUT_METER,
     ),
     SYSTEM: (MAIN_VEBUS, AC_SOURCE, DYNAMIC_ESS, SCHEDULED_CHARGE, LOAD_SHEDDING),
-    GRID: (CONNECTED, DEVICE_INSTANCE, GRID_POWER, *(grid_phase(p) for p in PHASES)),
+    GRID: (CONNECTED, DEVICE_INSTANCE, GRID_POWER, *(of_phase(GRID_POWER, p) for p in PHASES)),
     PVINVERTER: (CONNECTED,),
     MULTI_RS: (PRODUCT_NAME,),
     RS_SYSTEM: (PRODUCT_NAME,),

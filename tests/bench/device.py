@@ -212,13 +212,15 @@ def _vebus_values(plant: Plant) -> Values:
         victron.ACTIVE_INPUT: 0 if plant.grid_on else victron.NO_ACTIVE_INPUT,
     }
     for phase in plant.phases:
-        values[victron.out_phase(phase)] = round(reading.out_w[phase])
-        values[victron.in_phase(phase)] = round(reading.in_w[phase]) if plant.grid_on else None
+        values[victron.of_phase(victron.OUT_POWER, phase)] = round(reading.out_w[phase])
+        values[victron.of_phase(victron.IN_POWER, phase)] = (
+            round(reading.in_w[phase]) if plant.grid_on else None
+        )
     return values
 
 
 def _grid_values(plant: Plant) -> Values:
     values: Values = {victron.GRID_POWER: round(sum(plant.meter.phases_w.values()), 1)}
     for phase, power_w in plant.meter.phases_w.items():
-        values[victron.grid_phase(phase)] = round(power_w, 1)
+        values[victron.of_phase(victron.GRID_POWER, phase)] = round(power_w, 1)
     return values
