@@ -66,6 +66,11 @@ CHOICES: Mapping[str, Tuple[Any, ...]] = {
     "on_stop": ("keep", "release"),
     "dry_run": (False, True),
 }
+# The second of two is the most that the first may be.
+ORDERED = (
+    ("min_output_limit_w", "max_multiplus_output_w"),
+    ("max_power_increase_per_step_w", "max_power_change_per_step_w"),
+)
 
 
 class ConfigError(ValueError):
@@ -161,9 +166,8 @@ def _number(allowed: Range, value: Any) -> Any:
     if good and not (allowed.whole and value % 1):
         return int(value) if allowed.whole else float(value)
     kind = "a whole number" if allowed.whole else "a number"
-    ends = _plain(allowed.low), _plain(allowed.high), allowed.unit
     none = ", or null for none" if allowed.nullable else ""
-    raise _refused(value, kind + " from %s to %s %s" % ends + none)
+    raise _refused(value, "%s from %s%s" % (kind, _span(allowed), none))
 
 
 def _choice(choices: Sequence[Any], value: Any) -> Any:
@@ -193,17 +197,18 @@ def _refused(value: Any, allowed: str) -> ValueError:
 
 def _faults_together(config: Config) -> Iterator[Tuple[Tuple[str, str], str]]:
     """Faults of keys that are each allowed but not beside each other, with these keys."""
-    output, floor = config.max_multiplus_output_w, config.min_output_limit_w
-    down, up = config.max_power_change_per_step_w, config.max_power_increase_per_step_w
-    if output is None and config.max_grid_export_w is None:
+    if config.max_multiplus_output_w is None and config.max_grid_export_w is None:
         keys = "max_multiplus_output_w", "max_grid_export_w"
         yield keys, "%s: null leaves no limit at all; give it or %s a number" % keys
-    if output is not None and floor > output:
-        keys = "min_output_limit_w", "max_multiplus_output_w"
-        yield keys, "%s: %g is above %s; 0 to %g W" % (keys[0], floor, keys[1], output)
-    if up > down:
-        keys = "max_power_increase_per_step_w", "max_power_change_per_step_w"
-        yield keys, "%s: %g is above %s; 1 to %g W" % (keys[0], up, keys[1], down)
+    for lower, upper in ORDERED:
+        value, most = getattr(config, lower), getattr(config, upper)
+        if most is not None and value > most:
+            allowed = _span(RANGES[lower]._replace(high=most))
+            yield (lower, upper), "%s: %s is above %s; %s" % (lower, _plain(value), upper, allowed)
+
+
+def _span(allowed: Range) -> str:
+    return "%s to %s %s" % (_plain(allowed.low), _plain(allowed.high), allowed.unit)
 
 
 def _plain(number: float) -> str:

@@ -166,6 +166,12 @@ def test_an_increase_above_the_decrease_is_refused():
     assert fault.startswith("max_power_increase_per_step_w: 2000")
 
 
+def test_a_million_watts_are_written_out():
+    (fault,) = faults(min_output_limit_w=1_000_000)
+
+    assert fault == "min_output_limit_w: 1000000 is above max_multiplus_output_w; 0 to 30000 W"
+
+
 @pytest.mark.parametrize(
     ("values", "pv_inverter", "expected_w"),
     [
