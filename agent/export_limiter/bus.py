@@ -38,6 +38,15 @@ class Listener(Protocol):
         """Values by path; ``None`` is no value."""
 
 
+class _Service:
+    """One owner of a name; ``known`` holds its values while it is still being scanned."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.absent: Set[str] = set()
+        self.known: Optional[Dict[str, Any]] = {}
+
+
 class Bus:
     """One connection; ``guard`` wraps callbacks so that a failing one ends the process."""
 
@@ -52,11 +61,8 @@ class Bus:
         self._peers = Peers(self._calls, self._scan)
         self._listener = listener
         self._guard = guard
-        self._owners: Dict[str, str] = {}
+        self._services: Dict[str, _Service] = {}
         self._matched: Set[str] = set()
-        self._absent: Dict[str, Set[str]] = {}
-        self._scanned: Dict[str, bool] = {}
-        self._known: Dict[str, Dict[str, Any]] = {}  # of a service still being scanned
         self._malformed: Set[str] = set()
 
     def start(self) -> None:
@@ -77,7 +83,6 @@ class Bus:
         done: Callable[[Dict[Tuple[str, str], Any]], None],
     ) -> None:
         """Read paths together, once a tick; ``done`` gets those that answered in time, once."""
-        self._peers.probe()
         self._peers.read(wanted, timeout_s, done)
 
     def write(
@@ -117,9 +122,9 @@ class Bus:
 
     def rescan(self) -> None:
         """Ask again for paths that were absent: some are made later, with no signal."""
-        for name, paths in self._absent.items():
-            if self._scanned[name]:
-                self._ask_for(name, sorted(paths - set(victron.LEGACY_PATHS)))
+        for name, service in self._services.items():
+            if service.known is None:
+                self._ask_for(name, sorted(service.absent - set(victron.LEGACY_PATHS)))
 
     # Services
 
@@ -132,7 +137,7 @@ class Bus:
 
     def _find_owner(self, name: str) -> None:
         def found(owner: Any, error: Optional[str]) -> None:
-            if error is None and name not in self._owners:
+            if error is None and name not in self._services:
                 self._on_owner(name, str(owner))
 
         self._calls.call(
@@ -141,16 +146,12 @@ class Bus:
 
     def _on_owner(self, name: str, owner: str) -> None:
         self._peers.forget(name)
-        if self._owners.pop(name, None) is not None:
-            if self._scanned.pop(name, False):
-                self._listener.vanished(name)
-            self._absent.pop(name, None)
+        before = self._services.pop(name, None)
+        if before is not None and before.known is None:
+            self._listener.vanished(name)
         if not owner:
             return
-        self._owners[name] = owner
-        self._scanned[name] = False
-        self._absent[name] = set()
-        self._known[name] = {}
+        self._services[name] = _Service(owner)
         # The daemon takes a well-known name here, so one rule outlives every change of owner.
         if name not in self._matched:
             self._matched.add(name)
@@ -162,31 +163,31 @@ class Bus:
 
     def _scan(self, name: str) -> None:
         """Ask for all that we want of a service: when it comes, and when it answers again."""
-        if name in self._owners:
+        if name in self._services:
             self._ask_for(name, victron.WATCHED[victron.service_class(name)])
 
     def _ask_for(self, name: str, paths: Sequence[str]) -> None:
         """One after the other; a service is shown to the listener once it was asked for all."""
-        owner = self._owners[name]
+        service = self._services[name]
         remaining = list(paths)
 
         def answered(value: Any, error: Optional[str]) -> None:
-            if self._owners.get(name) != owner:
+            if self._services.get(name) is not service:
                 return
             path = remaining.pop(0)
             if error is not None:
-                self._absent[name].add(path)
-            elif path not in self._known.get(name, {}):  # what a signal said is newer
+                service.absent.add(path)
+            elif path not in (service.known or {}):  # what a signal said is newer
                 self._learn(name, {path: value})
             ask()
 
         def ask() -> None:
             if remaining:
                 self._peers.get(name, remaining[0], SCAN_TIMEOUT_S, answered)
-            elif not self._scanned[name]:
-                self._scanned[name] = True
+            elif service.known is not None:
+                known, service.known = service.known, None
                 self._listener.appeared(name)
-                self._listener.learned(name, self._known.pop(name))
+                self._listener.learned(name, known)
 
         ask()
 
@@ -212,7 +213,7 @@ class Bus:
             log.error("the bus is gone")  # libdbus now ends the process; supervision restarts it
 
     def _on_values(self, sender: str, message: Any) -> None:
-        names = [name for name, owner in self._owners.items() if owner == sender]
+        names = [name for name, service in self._services.items() if service.owner == sender]
         values = changes_in(message) if names else {}
         if values is None:
             if sender not in self._malformed:
@@ -225,11 +226,12 @@ class Bus:
     def _learn(self, name: str, values: Mapping[str, Any]) -> None:
         watched = victron.WATCHED[victron.service_class(name)]
         mine = {path: value for path, value in values.items() if path in watched}
-        self._absent[name].difference_update(mine)
-        if self._scanned[name]:
+        service = self._services[name]
+        service.absent.difference_update(mine)
+        if service.known is None:
             self._listener.learned(name, mine)
         else:
-            self._known[name].update(mine)
+            service.known.update(mine)
 
 
 def connect(bus: str) -> Any:

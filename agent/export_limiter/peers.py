@@ -60,6 +60,7 @@ class Peers:
         done: Callable[[Dict[Tuple[str, str], Any]], None],
     ) -> None:
         """GetValue of paths together; ``done`` gets those that answered in time, once."""
+        self._probe()
         answers: Dict[Tuple[str, str], Any] = {}
         waiting = len(wanted)
         if not waiting:
@@ -81,14 +82,6 @@ class Peers:
         """The name has another owner, or none."""
         self._peers.pop(name, None)
 
-    def probe(self) -> None:
-        """Ask each peer that hangs for one value, unless that is still under way."""
-        for name, peer in list(self._peers.items()):
-            if peer.hangs and not peer.probing:
-                peer.probing = True
-                probed = self._probed(name, peer)
-                self._calls.get(name, peer.path, peer.probe_s, probed)
-
     def _ask(self, name: str, path: str, done: Done, send: Callable[[Done], None]) -> None:
         peer = self._peers.setdefault(name, _Peer())
         if peer.hangs:
@@ -105,6 +98,14 @@ class Peers:
             done(value, error)
 
         send(answered)
+
+    def _probe(self) -> None:
+        """Ask each peer that hangs for one value, unless that is still under way."""
+        for name, peer in list(self._peers.items()):
+            if peer.hangs and not peer.probing:
+                peer.probing = True
+                probed = self._probed(name, peer)
+                self._calls.get(name, peer.path, peer.probe_s, probed)
 
     def _probed(self, name: str, peer: _Peer) -> Done:
         def probed(_value: Any, error: Optional[str]) -> None:

@@ -157,6 +157,17 @@ def test_answers_of_an_earlier_owner_are_not_taken():
     assert values == {"/Ac/Out/P": 5000}
 
 
+def test_an_owner_that_comes_back_at_once_is_scanned_once():
+    asked = play(
+        'connection.owner(":1.1"); connection.owner("", ":1.1"); connection.owner(":1.1")\n'
+        "connection.answer({OUT: 5000})\n"
+        "paths = module.victron.WATCHED[module.victron.service_class(NAME)]\n"
+        "print(json.dumps(connection.order.count('GetValue') - len(paths)))"
+    )
+
+    assert asked == 1  # by the scan that was cut short
+
+
 def test_an_owner_that_is_told_before_it_was_asked_for_is_taken_once():
     told, calls = play(
         "connection.say('ListNames', [NAME])\n"
