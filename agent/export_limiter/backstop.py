@@ -55,20 +55,21 @@ class Backstop:
         point = methods.ess_setting_point(self._site)
         if point is None or not self._beside_override():
             return None
-        present_w = methods.standing_w(self._site, point)
+        present_w = point.standing_w(self._site)
         return present_w if self._found.is_ours(str(point), present_w) else None
 
     @property
     def warning(self) -> Optional[str]:
         """That what was stored does not stand any more: a user's doing, and his right."""
         point = methods.ess_setting_point(self._site)
-        held_w = None if point is None else methods.limit_of(self._found.held(str(point)))
-        if point is None or self._limit_w is None or held_w is None:
+        if point is None or self._limit_w is None:
             return None
-        present_w = methods.standing_w(self._site, point)
-        if self._found.is_ours(str(point), present_w):
-            return None  # of another configuration: it is about to be written anew
-        return TAKEN if present_w is None or present_w > self._limit_w else None
+        if methods.limit_of(self._found.held(str(point))) is None:
+            return None
+        present_w = point.standing_w(self._site)
+        higher = present_w is None or present_w > self._limit_w
+        # One of ours is of another configuration: it is about to be written anew.
+        return TAKEN if higher and not self._found.is_ours(str(point), present_w) else None
 
     def telling_w(self, cap_w: float, effect: Effect) -> float:
         """A cap that tells whether the override acts: just below what the setting limits to."""
@@ -89,10 +90,11 @@ class Backstop:
             return
         if self._limit_w is not None and cap_w > self._limit_w:
             return
-        present_w = methods.standing_w(self._site, point)
+        present_w = point.standing_w(self._site)
         ours = self._found.is_ours(str(point), present_w)
         found_w = methods.limit_of(self._found.found(str(point))) if ours else present_w
-        wanted_w = self._wanted_w(found_w)
+        known_w = [w for w in (self._limit_w, found_w) if w is not None]
+        wanted_w = min(known_w, default=victron.NO_LIMIT_W)
         higher = present_w is not None and not 0 <= wanted_w <= present_w
         # Nor with the last write of the day: that is kept for a decrease.
         if higher and (not effect.lasts(now) or self._writer.writes_left(now) <= 1):
@@ -114,10 +116,6 @@ class Backstop:
 
     def _beside_override(self) -> bool:
         return self._writer.point is not None and self._writer.point.override
-
-    def _wanted_w(self, found_w: Optional[float]) -> float:
-        known = [w for w in (self._limit_w, found_w) if w is not None]
-        return min(known, default=victron.NO_LIMIT_W)
 
     def _armed(self, value_w: float) -> None:
         self._due_at = self._settled_at

@@ -84,7 +84,7 @@ def held_lower_by(site: Site, found: FoundValues, effect: Effect, now: float) ->
         (methods.ess_setting_point(site), "the GUI setting", "our own stored setting"),
     )
     for point, theirs, ours in named:
-        standing_w = methods.standing_w(site, point) if point else None
+        standing_w = point.standing_w(site) if point else None
         if standing_w is not None and standing_w <= applied_w + 1:
             who = ours if found.is_ours(str(point), standing_w) else theirs or who
     return "held lower, at %.0f W, by %s" % (applied_w, who)

@@ -36,6 +36,12 @@ class ControlPoint(NamedTuple):
         """Whether it is the one in hub4control's RAM."""
         return self.paths == (victron.OVERRIDE_MAX_DISCHARGE,)
 
+    def standing_w(self, site: Site) -> Optional[float]:
+        """The limit that stands there now, summed over its paths, W."""
+        parts = [limit_of(site.value(self.service, path)) for path in self.paths]
+        valid = [part for part in parts if part is not None]
+        return sum(valid) if len(valid) == len(parts) else None
+
 
 class Verdict(NamedTuple):
     """What a method can do now.
@@ -126,13 +132,6 @@ def ess_override_point(site: Site) -> Optional[ControlPoint]:
 def _first_with(site: Site, service_class: str, path: str) -> Optional[ControlPoint]:
     names = (name for name in site.names(service_class) if site.knows(name, path))
     return next((ControlPoint(name, (path,)) for name in names), None)
-
-
-def standing_w(site: Site, point: ControlPoint) -> Optional[float]:
-    """The limit that stands at a control point now, summed over its paths, W."""
-    parts = [limit_of(site.value(point.service, path)) for path in point.paths]
-    valid = [part for part in parts if part is not None]
-    return sum(valid) if len(valid) == len(parts) else None
 
 
 def applied_w(site: Site) -> Optional[float]:

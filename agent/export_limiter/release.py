@@ -7,7 +7,7 @@ itself writes nothing to flash. Only values that are still ours are touched.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from export_limiter import methods, victron
 from export_limiter.config import Config
@@ -15,6 +15,7 @@ from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
 from export_limiter.measuring import Measuring, Readings
 from export_limiter.methods import ControlPoint
+from export_limiter.status import written_by
 from export_limiter.writes import TIMEOUT_S, write_each
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,7 @@ class Release:
         self._bus = bus
         self._found = found
         self._finished = finished
-        self._last_w: Dict[str, float] = {}
-        told_w = earlier.get("written_w", earlier.get("cap_w"))  # older agents told only their cap
-        if earlier.get("control_point") and told_w is not None:
-            self._last_w[earlier["control_point"]] = told_w
+        self._last_w = written_by(earlier)
         self._waited_s = 0.0
         self._busy = self._lent = False
 
@@ -65,56 +63,51 @@ class Release:
 
     def _polled(self, readings: Readings) -> None:
         noted = [_point(text) for text in self._found.points()]
-        setting = methods.ess_setting_point(self._site)
-        override = methods.ess_override_point(self._site)
         if any(p.stored and not self._is_known(p.service, p.paths[0]) for p in noted):
             self._busy = False  # what can't be read may be ours still: wait for it
             return
-        volatile = [p for p in noted if not p.stored]
-        if override is not None and override not in volatile:
-            volatile.append(override)
-        ours = [point for point in volatile if self._is_ours(point)]
-        if setting is not None and self._is_ours(setting):
-            self._restore_setting(setting, override)
-        elif ours:
-            self._walk(ours[0], readings)
-        else:
+        setting = methods.ess_setting_point(self._site)
+        override = methods.ess_override_point(self._site)
+        points = (setting, *(p for p in noted if not p.stored), override)
+        point = next((p for p in points if p is not None and self._is_ours(p)), None)
+        if point is None:
             for text in self._found.points():  # somebody else has changed what is left
                 self._found.forget(text)
             self._finished(None)
+        elif point == setting:
+            self._restore_setting(setting, override)
+        else:
+            self._walk(point, readings)
 
     def _is_known(self, settings: str, path: str) -> bool:
         """Whether the settings were read: then a path that is not there is gone for good."""
         return any(self._site.knows(settings, p) for p in (path, victron.SETTING_HUB4_MODE))
 
     def _is_ours(self, point: ControlPoint) -> bool:
-        standing_w = methods.standing_w(self._site, point)
+        standing_w = point.standing_w(self._site)
         last_w = self._last_w.get(str(point))
         if standing_w is not None and last_w is not None and abs(standing_w - last_w) <= SAME_W:
             return True
         return self._found.is_ours(str(point), standing_w)
 
     def _restore_setting(self, setting: ControlPoint, override: Optional[ControlPoint]) -> None:
-        standing_w = methods.standing_w(self._site, setting)
-        bare = override is not None and methods.standing_w(self._site, override) is None
-        if override is not None and bare and not self._lent:
-            # Nothing in RAM yet: let the override carry the cap before the setting goes. Once:
-            # where it is refused, or does not stay, the setting goes without it.
-            assert standing_w is not None
-            self._lent = True
-            self._write(override, standing_w, lend=True)
-        else:
+        if override is None or self._lent or override.standing_w(self._site) is not None:
             self._put_back(setting)
+            return
+        # Nothing in RAM yet: let the override carry the cap before the setting goes. Once:
+        # where it is refused, or does not stay, the setting goes without it.
+        self._lent = True
+        standing_w = setting.standing_w(self._site)
+        assert standing_w is not None
+        self._write(override, standing_w, lend=True)
 
     def _walk(self, point: ControlPoint, readings: Readings) -> None:
         """Raise the cap while output is at it, and let go where output has stayed below."""
-        standing_w = methods.standing_w(self._site, point)
+        standing_w = point.standing_w(self._site)
         assert standing_w is not None
-        main = self._site.main_inverter()
-        output_w = self._measuring.measure(readings, None, 0.0).controlled_w
-        ceiling_w = self._site.power(main, victron.NOMINAL_POWER) if main else None
-        if not point.override:
-            ceiling_w = self._found.found(str(point))
+        measurement = self._measuring.measure(readings, None, 0.0)
+        output_w = measurement.controlled_w
+        ceiling_w = measurement.nominal_w if point.override else self._found.found(str(point))
         interval_s = self._config.control_interval_s
         at_cap = output_w is not None and output_w >= BINDING_SHARE * standing_w
         self._waited_s = 0.0 if at_cap else self._waited_s + interval_s
@@ -139,16 +132,16 @@ class Release:
     ) -> None:
         def written(error: Optional[str]) -> None:
             self._busy = False
-            if error is not None and not lend:
-                self._finished("%s refused %.0f W: %s" % (point, value, error))
             if error is not None:
-                return
-            self._last_w[str(point)] = value
-            if forget:
-                del self._last_w[str(point)]
+                if not lend:
+                    self._finished("%s refused %.0f W: %s" % (point, value, error))
+            elif forget:
+                self._last_w.pop(str(point), None)
                 self._found.forget(str(point))
+            else:
+                self._last_w[str(point)] = value
 
-        self._found.will_write(str(point), methods.standing_w(self._site, point), value, False)
+        self._found.will_write(str(point), point.standing_w(self._site), value, False)
         write_each(self._bus, point, value, written)
 
 

@@ -58,7 +58,8 @@ class Service:
         self._publish = publish
         self._clock = clock
         self._wall_clock = wall_clock
-        self._earlier = earlier or {}
+        self._earlier_w = status.written_by(earlier or {})
+        self._stored_writes_at = (earlier or {}).get("stored_writes_at", ())
         self.site = Site()
         self._measuring = Measuring(self.site, config.max_grid_export_w is not None)
         self._methods = Methods(config.methods, floor_w(config))
@@ -73,8 +74,8 @@ class Service:
     def attach(self, bus: Any) -> None:
         """The bus reports to us, so it comes second."""
         self._bus = bus
-        stored_at = self._earlier.get("stored_writes_at", ())
-        self.writer = Writer(self._config, bus, self.site, self._found, self._clock, stored_at)
+        parts = self._config, bus, self.site, self._found, self._clock
+        self.writer = Writer(*parts, self._stored_writes_at)
         self._backstop = Backstop(self._config, self.site, self._found, self.writer)
         self._trust = Trust(self._methods, self.writer, self._backstop)
 
@@ -158,11 +159,7 @@ class Service:
         if self.writer.point is not None and self.writer.point.stored:
             self._backstop.again()
         # What an earlier run had in force is of use once: it ages from now on.
-        same = self._earlier.get("control_point") == str(verdict.point)
-        # An agent before this one told only its cap.
-        told_w = self._earlier.get("written_w", self._earlier.get("cap_w"))
-        earlier_w = told_w if same else None
-        self._earlier = {} if same else self._earlier
+        earlier_w = self._earlier_w.pop(str(verdict.point), None)
         present_w = self.writer.use(verdict.point, earlier_w)
         if present_w is None and resumed and self._measurement.controlled_w is None:
             present_w = self._limiter.cap_w  # with no figure to start from, the best that we know

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from export_limiter import victron
 from export_limiter.config import Config
@@ -121,6 +121,12 @@ def build(
         "last_refusal_at": None if refused_at is None else wall_clock_s - (now - refused_at),
         "stored_writes_at": list(writer.stored_at),
     }
+
+
+def written_by(earlier: Mapping[str, Any]) -> Dict[str, float]:
+    """What the run that told this status had in force, W by control point; an old one its cap."""
+    point, written_w = earlier.get("control_point"), earlier.get("written_w", earlier.get("cap_w"))
+    return {point: written_w} if point and written_w is not None else {}
 
 
 def others(site: Site) -> Dict[str, Any]:

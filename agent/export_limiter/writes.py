@@ -76,9 +76,7 @@ class Writer:
 
     def present_w(self) -> Optional[float]:
         """The limit that stands at the control point now, the sum of its paths, W."""
-        if self.point is None:
-            return None
-        return methods.standing_w(self._site, self.point)
+        return None if self.point is None else self.point.standing_w(self._site)
 
     def shown_w(self) -> Optional[float]:
         """The limit that the device says it applies, W."""
@@ -175,9 +173,7 @@ class Writer:
 
     def write(self, point: ControlPoint, cap_w: float, done: Callable[[float], None]) -> None:
         """Write to any point, on record; ``cap_w`` may be Victron's "no limit"."""
-        self._found.will_write(
-            str(point), methods.standing_w(self._site, point), cap_w, point.stored
-        )
+        self._found.will_write(str(point), point.standing_w(self._site), cap_w, point.stored)
         self.busy = True
 
         def written(error: Optional[str]) -> None:
