@@ -176,6 +176,17 @@ def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
     assert (current(device), controller.count_executions()) == (left, 1)
 
 
+def test_rollback_without_a_release_to_go_back_to_leaves_what_runs_and_fails(controller, deployed):
+    runs = current(deployed)
+
+    played = controller.play("rollback", [deployed])
+
+    assert (played.code, played.states) == (2, {"dayfly": "not tried"}), played.text
+    told = f"there is no confirmed release to go back to: {runs} still runs"
+    assert (played.rows["dayfly"]["reason"], current(deployed)) == (told, runs)
+    assert agents(deployed) == 1
+
+
 @pytest.mark.slow  # ssh takes a while to miss a device; the story of waves has one, too
 def test_device_that_is_gone_when_its_wave_comes_is_pending_and_stops_nobody(
     fleet, controller, make_device

@@ -96,7 +96,7 @@ def test_waves_are_numbers_of_devices(waves: list[str], count: int, sizes: list[
 
 def test_rollback_takes_only_what_runs_the_pinned_commit_and_says_so_of_the_others() -> None:
     known = hostvars(a={}, b={"installed": False, "current": None}, c=OFFLINE, d=OLD, e={})
-    replied(known, a={"state": "not tried", "msg": "there is nothing older"})
+    replied(known, a={"state": "not tried", "msg": "would rollback"})
 
     assert fleet.preflight(known, known, "rollback")["order"] == ["a", "e"]
     rows = {
@@ -104,7 +104,7 @@ def test_rollback_takes_only_what_runs_the_pinned_commit_and_says_so_of_the_othe
     }
     assert fleet.failed(known, known) == []
     assert rows == {
-        "a": ("not tried", "there is nothing older"),
+        "a": ("not tried", "would rollback"),
         "b": ("converged", "not on it: nothing runs"),
         "c": ("pending", "offline: timed out"),
         "d": ("converged", f"not on it: {OLD['current']} runs"),
@@ -167,6 +167,16 @@ def test_device_that_was_tried_and_did_not_end_confirmed_has_failed(
     known = replied(hostvars(a=OLD, b=OLD, c=OLD, d=OFFLINE), a=CONFIRMED, b=reply)
 
     assert fleet.failed(known, known) == failed
+
+
+def test_device_without_a_release_to_go_back_to_stops_no_other_and_fails_in_the_end() -> None:
+    nothing_older = {"state": "not tried", "msg": "there is nothing older"}
+    lost = {**LINK_LOST, "sent": False}
+    known = hostvars(a={}, b={}, c={}, d={}, e={})
+    replied(known, a=nothing_older, b=CONFIRMED, c=lost, d=BACK)
+
+    assert fleet.failed(known, known) == ["d"]
+    assert fleet.failed(known, known, True) == ["a", "d"]
 
 
 def test_failures_of_all_waves_count() -> None:

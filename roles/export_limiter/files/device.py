@@ -204,7 +204,7 @@ def rollback(place, request):
     current = place.current()
     target = current and older(place, current, request)
     if not target:
-        told = "there is no confirmed release to go back to"
+        told = "there is no confirmed release to go back to: %s still runs" % (current or "nothing")
         return {"changed": False, "state": "not tried", "id": current, "msg": told}
     reply = activate(place, target, request)
     if reply["state"] == "confirmed":  # what was fled from is nothing to go back to

@@ -85,10 +85,14 @@ def wave_sizes(waves: Iterable[Any], count: int) -> list[int]:
     return sizes or [max(1, count)]
 
 
-def failed(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
-    """The devices that were tried so far and did not end confirmed."""
+def failed(hosts: Iterable[str], hostvars: Mapping[str, Any], over: bool = False) -> list[str]:
+    """The devices that were tried so far and did not end confirmed.
+
+    One that has nothing to go back to stops no other: it counts only when all is ``over``.
+    """
     replies = {str(host): _applied(hostvars, host) or {} for host in hosts}
-    return [h for h, r in replies.items() if r.get("state") in UNCONFIRMED and r.get("sent", True)]
+    states = (*UNCONFIRMED, "not tried") if over else UNCONFIRMED
+    return [h for h, r in replies.items() if r.get("state") in states and r.get("sent", True)]
 
 
 def report(

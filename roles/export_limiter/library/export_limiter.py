@@ -14,7 +14,8 @@ options:
       - C(probe) looks and changes nothing. It also reads the site's variables on the controller.
       - C(apply) puts a release in place and keeps it only if it is healthy.
       - C(rollback) puts the last confirmed release before the present one back, without raising a
-        limit. The playbook asks it of devices that run the pinned release.
+        limit. The playbook asks it of devices that run the pinned release. Where there is none,
+        nothing is changed and the state is C(not tried).
       - C(remove) releases the limit and leaves the device as it was before the first deployment.
       - C(discover) runs a release's discovery from RAM; nothing is installed.
       - C(unreached) counts a device that C(probe) could not ask as unreachable; nothing is sent.
