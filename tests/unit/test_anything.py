@@ -168,10 +168,11 @@ class Device:
         discover_screen(discover_report(site, verdicts, self.status_file.last or None))
 
 
+AT_ONCE = {"max_multiplus_output_w": 1000.0, "gradual_adjustment": False, "stored_backstop": False}
 BESIDE_OURS = [("ticks", 1, None), ("value", (HUB4, OVERRIDE), 999.0)]
 
 
-@example({"max_multiplus_output_w": 1000.0, "stored_backstop": False}, BESIDE_OURS)
+@example(AT_ONCE, BESIDE_OURS)
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(CONFIGS, st.lists(EVENTS, max_size=40))
 def test_the_agent_lives_on_and_writes_no_nonsense(config, events):
