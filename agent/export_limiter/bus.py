@@ -7,20 +7,20 @@ Signals are subscribed to before a service is scanned, and a scan never overwrit
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Sequence, Set
 
 import dbus
 import dbus.lowlevel
 
 from export_limiter import victron
-from export_limiter.calls import Calls
-from export_limiter.peers import Peers
+from export_limiter.calls import DAEMON, Calls, Guard
+from export_limiter.peers import Answers, Key, Peers
 from export_limiter.values import changes_in, wrap
+
+Refused = Callable[[Optional[str]], None]  # told why; ``None`` if it was not
 
 log = logging.getLogger(__name__)
 
-DAEMON = "org.freedesktop.DBus"
-DAEMON_PATH = "/org/freedesktop/DBus"
 LOCAL = "org.freedesktop.DBus.Local"  # what libdbus itself tells of the connection
 SCAN_TIMEOUT_S = 5.0
 
@@ -50,12 +50,7 @@ class _Service:
 class Bus:
     """One connection; ``guard`` wraps callbacks so that a failing one ends the process."""
 
-    def __init__(
-        self,
-        connection: Any,
-        listener: Listener,
-        guard: Callable[[Callable[..., Any]], Callable[..., Any]],
-    ) -> None:
+    def __init__(self, connection: Any, listener: Listener, guard: Guard) -> None:
         self._connection = connection
         self._calls = Calls(connection, guard)
         self._peers = Peers(self._calls, self._scan)
@@ -72,27 +67,13 @@ class Bus:
             "type='signal',sender='%s',member='NameOwnerChanged',arg0namespace='%s'"
             % (DAEMON, victron.NAMESPACE)
         )
-        self._calls.call(
-            DAEMON, DAEMON_PATH, DAEMON, "ListNames", "", (), SCAN_TIMEOUT_S, self._on_names
-        )
+        self._calls.ask_daemon("ListNames", (), self._on_names)
 
-    def read(
-        self,
-        wanted: Sequence[Tuple[str, str]],
-        timeout_s: float,
-        done: Callable[[Dict[Tuple[str, str], Any]], None],
-    ) -> None:
+    def read(self, wanted: Sequence[Key], timeout_s: float, done: Answers) -> None:
         """Read paths together, once a tick; ``done`` gets those that answered in time, once."""
         self._peers.read(wanted, timeout_s, done)
 
-    def write(
-        self,
-        name: str,
-        path: str,
-        value: Any,
-        timeout_s: float,
-        done: Callable[[Optional[str]], None],
-    ) -> None:
+    def write(self, name: str, path: str, value: Any, timeout_s: float, done: Refused) -> None:
         """Set a value, read it back, and tell ``done`` why it was refused; ``None`` if it holds.
 
         SetValue answers 0 for success; velib's 1 and 2, and localsettings' -1, are refusals.
@@ -140,9 +121,7 @@ class Bus:
             if error is None and name not in self._services:
                 self._on_owner(name, str(owner))
 
-        self._calls.call(
-            DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", (name,), SCAN_TIMEOUT_S, found
-        )
+        self._calls.ask_daemon("GetNameOwner", (name,), found)
 
     def _on_owner(self, name: str, owner: str) -> None:
         self._peers.forget(name)

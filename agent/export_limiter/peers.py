@@ -14,6 +14,9 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 from export_limiter import victron
 from export_limiter.calls import Calls, Done
 
+Key = Tuple[str, str]  # service and path
+Answers = Callable[[Dict[Key, Any]], None]
+
 log = logging.getLogger(__name__)
 
 PROBE_S = 10.0  # an answer that comes within it is taken at once
@@ -44,30 +47,21 @@ class Peers:
         self._ask(name, path, done, lambda then: self._calls.get(name, path, timeout_s, then))
 
     def set(self, name: str, path: str, value: Any, timeout_s: float, done: Done) -> None:
-        """SetValue; ``done`` gets the code."""
+        """SetValue; see :meth:`Calls.set`."""
+        self._ask(
+            name, path, done, lambda then: self._calls.set(name, path, value, timeout_s, then)
+        )
 
-        def send(then: Done) -> None:
-            self._calls.call(
-                name, path, victron.BUS_ITEM, "SetValue", "v", (value,), timeout_s, then
-            )
-
-        self._ask(name, path, done, send)
-
-    def read(
-        self,
-        wanted: Sequence[Tuple[str, str]],
-        timeout_s: float,
-        done: Callable[[Dict[Tuple[str, str], Any]], None],
-    ) -> None:
+    def read(self, wanted: Sequence[Key], timeout_s: float, done: Answers) -> None:
         """GetValue of paths together; ``done`` gets those that answered in time, once."""
         self._probe()
-        answers: Dict[Tuple[str, str], Any] = {}
+        answers: Dict[Key, Any] = {}
         waiting = len(wanted)
         if not waiting:
             done(answers)
             return
 
-        def answered(key: Tuple[str, str], value: Any, error: Optional[str]) -> None:
+        def answered(key: Key, value: Any, error: Optional[str]) -> None:
             nonlocal waiting
             if error is None:
                 answers[key] = value

@@ -411,7 +411,7 @@ def test_a_bus_that_takes_no_more_calls_ends_the_agent(text, ends):
         "ended = False\n"
         "try:\n"
         f"    connection.calls[-1][3](dbus.exceptions.DBusException({error}))\n"
-        "except module.Calls.call.__globals__['CallsSpentError']: ended = True\n"
+        "except module.Calls.get.__globals__['CallsSpentError']: ended = True\n"
         "print(json.dumps(ended))"
     )
 
