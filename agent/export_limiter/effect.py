@@ -44,36 +44,31 @@ class Effect:
         ``shown_w`` is the limit that it says it applies, ``elsewhere_w`` one of ours that acts at
         another point: seeing that one tells nothing of this.
         """
-        if self.unconfirmed(cap_w, shown_w, elsewhere_w, now):
+        self._caps.add(now, cap_w)
+        self._see(shown_w, elsewhere_w, now)
+        if self._unconfirmed.holds(not self.shown, now, CONFIRM_S):
             applied = "no limit" if shown_w is None else "%.0f W" % shown_w
             return "does not take the cap over: it applies %s" % applied
-        if self.disobeyed(output_w, assisting, now):
+        # PowerAssist rightly delivers more than any cap, so it does not count.
+        if self._disobeyed.holds(self._stays_above(output_w, now) and not assisting, now, OBEY_S):
             return "takes the cap over, but the output stays above it"
         return ""
 
-    def unconfirmed(
-        self,
-        cap_w: float,
-        applied_w: Optional[float],
-        elsewhere_w: Optional[float],
-        now: float,
-    ) -> bool:
-        """True once the device has not shown the cap, or a lower one, for :data:`CONFIRM_S`.
+    def _see(self, shown_w: Optional[float], elsewhere_w: Optional[float], now: float) -> None:
+        """Note whether the device shows the cap, or a lower one.
 
         A cap on its way down is ahead of what the device shows: the highest of that time counts.
         ``proven`` is more than ``confirmed``: what is applied is no other's lower limit, but our
         cap. ``shown`` is of this moment.
         """
-        self._caps.add(now, cap_w)
-        highest_w = self._caps.highest(now, CONFIRM_S) or cap_w
-        shown = applied_w is not None and applied_w <= highest_w + CONFIRM_W
-        if applied_w is not None and elsewhere_w is not None and not self.proven:
-            shown = shown and abs(applied_w - elsewhere_w) > CONFIRM_W
-        self.shown, self.confirmed = shown, self.confirmed or shown
-        if shown and applied_w is not None:
-            caps_w = self._caps.aged(now, 0.0, CONFIRM_S)
-            self.proven = self.proven or any(abs(applied_w - w) <= CONFIRM_W for w in caps_w)
-        return self._unconfirmed.holds(not shown, now, CONFIRM_S)
+        self.shown = False
+        if shown_w is None:
+            return
+        caps_w = self._caps.aged(now, 0.0, CONFIRM_S)
+        if elsewhere_w is None or self.proven or abs(shown_w - elsewhere_w) > CONFIRM_W:
+            self.shown = shown_w <= max(caps_w) + CONFIRM_W
+        self.confirmed |= self.shown
+        self.proven |= self.shown and any(abs(shown_w - w) <= CONFIRM_W for w in caps_w)
 
     def lasts(self, now: float) -> bool:
         """Whether it is proven for so long that nobody can be clearing it all the time."""
@@ -84,17 +79,13 @@ class Effect:
         caps_w = self._caps.aged(now, 0.0, LAG_S)
         return bool(caps_w) and applied_w < min(caps_w) - CONFIRM_W
 
-    def disobeyed(self, output_w: float, assisting: bool, now: float) -> bool:
-        """True once output has stayed above the cap for :data:`OBEY_S` without falling.
-
-        PowerAssist rightly delivers more than any cap, so it does not count.
-        """
+    def _stays_above(self, output_w: float, now: float) -> bool:
+        """Note an output; whether it is above the cap and does not fall."""
         earlier = self._outputs.aged(now, LAG_S, LAG_S)
         falling = bool(earlier) and output_w < max(earlier) - FALLING_W
         self._outputs.add(now, output_w)
-        cap_w = self._caps.highest(now, LAG_S)
-        above = cap_w is not None and output_w > cap_w + max(OBEY_W, OBEY_SHARE * cap_w)
-        return self._disobeyed.holds(above and not falling and not assisting, now, OBEY_S)
+        cap_w = max(self._caps.aged(now, 0.0, LAG_S))
+        return not falling and output_w > cap_w + max(OBEY_W, OBEY_SHARE * cap_w)
 
     def pause(self) -> None:
         """Nothing can be judged now: what was noticed so far counts no more."""
