@@ -51,10 +51,10 @@ class Verdict(NamedTuple):
     """
 
     method: str
+    reason: str = ""
     point: Optional[ControlPoint] = None
     enforceable: bool = False
     refreshable: bool = False
-    reason: str = ""
     readable: bool = True
 
     @property
@@ -69,7 +69,7 @@ class Methods:
     def __init__(self, names: Sequence[str], floor_w: float) -> None:
         self._names = names
         self._floor_w = floor_w
-        self._failed: Dict[str, Tuple[float, str]] = {}
+        self._failed: Dict[str, Tuple[float, str]] = {}  # until when, and why
         self._failures: Dict[str, int] = {}
 
     def verdicts(self, site: Site, now: float) -> List[Verdict]:
@@ -113,7 +113,7 @@ class Methods:
     def _verdict(self, method: str, site: Site, now: float) -> Verdict:
         failed = self.given_up(now)
         if method in failed:
-            return Verdict(method, reason=failed[method])
+            return Verdict(method, failed[method])
         if method in ("ess_override", "ess_setting"):
             return _ess_verdict(method, site)
         return _legacy_verdict(method, site, self._floor_w)
@@ -148,17 +148,17 @@ def limit_of(value: object) -> Optional[float]:
 def _ess_verdict(method: str, site: Site) -> Verdict:
     override = method == "ess_override"
     point = ess_override_point(site) if override else ess_setting_point(site)
-    obstacle = _ess_obstacle(site)
+    obstacle = _ess_obstacle(method, site)
     if obstacle is None and point is None:
         missing = "hub4 has no overrides" if override else "ESS never ran here: no such setting"
-        obstacle = _Obstacle(missing)
+        return Verdict(method, missing)
     holder = override_holder(site) if override else None
     if holder and (obstacle is None or obstacle.refreshable):
-        obstacle = _Obstacle("%s holds the override" % holder)
+        return Verdict(method, "%s holds the override" % holder, point)
     if obstacle is None:
-        return Verdict(method, point, enforceable=True)
+        return Verdict(method, "", point, enforceable=True)
     keep = obstacle.refreshable and override and point is not None
-    return Verdict(method, point, False, keep, obstacle.reason, obstacle.readable)
+    return obstacle._replace(point=point, refreshable=keep)
 
 
 def override_holder(site: Site) -> Optional[str]:
@@ -169,64 +169,58 @@ def override_holder(site: Site) -> Optional[str]:
     return None
 
 
-class _Obstacle(NamedTuple):
+def _ess_obstacle(method: str, site: Site) -> Optional[Verdict]:
     """Why ESS applies no limit now, and whether a cap written now is of use later."""
-
-    reason: str
-    refreshable: bool = False
-    readable: bool = True
-
-
-def _ess_obstacle(site: Site) -> Optional[_Obstacle]:
     main = site.main_inverter()
     if main is None:
         rs = " (a Multi RS is here: it can't be limited)" if site.multi_rs() else ""
-        return _Obstacle("no inverter on the bus" + rs, readable=False)
+        return Verdict(method, "no inverter on the bus" + rs, readable=False)
     if site.value(main, victron.ASSISTANT_ID) != victron.ESS_ASSISTANT:
-        return _Obstacle("the ESS assistant is not installed in %s" % main)
+        return Verdict(method, "the ESS assistant is not installed in %s" % main)
     if not site.names(victron.HUB4):
-        return _Obstacle("ESS is not running: no hub4 service")
+        return Verdict(method, "ESS is not running: no hub4 service")
     mode = site.single(victron.SETTINGS, victron.SETTING_HUB4_MODE)
     if mode is None:
         never = any(
             not site.knows(n, victron.SETTING_HUB4_MODE) for n in site.names(victron.SETTINGS)
         )
         why = "ESS never ran here, it has no settings" if never else "the ESS mode can't be read"
-        return _Obstacle(why, readable=False)
+        return Verdict(method, why, readable=False)
     if mode == victron.HUB4_MODE_EXTERNAL:
-        return _Obstacle("ESS is under external control (Hub4Mode 3)")
+        return Verdict(method, "ESS is under external control (Hub4Mode 3)")
     if mode not in victron.HUB4_MODES_ENFORCING:
-        return _Obstacle("ESS is in Hub4Mode %s, not 1 or 2" % mode)
+        return Verdict(method, "ESS is in Hub4Mode %s, not 1 or 2" % mode)
     state = site.single(victron.SETTINGS, victron.SETTING_BATTERYLIFE_STATE)
     if state == victron.BATTERYLIFE_KEEP_CHARGED:
-        return _Obstacle("ESS keeps the batteries charged: it applies no limit", True)
+        return Verdict(
+            method, "ESS keeps the batteries charged: it applies no limit", refreshable=True
+        )
     grid = site.on_grid(main)
     if grid is None:
-        return _Obstacle("the AC input can't be read", True, False)
+        return Verdict(method, "the AC input can't be read", refreshable=True, readable=False)
     if grid:
         return None
     genset = site.single(victron.SYSTEM, victron.AC_SOURCE) == victron.AC_SOURCE_GENSET
     there = "a generator" if genset else "no grid"
-    return _Obstacle("%s on the AC input: the load decides" % there, True)
+    return Verdict(method, "%s on the AC input: the load decides" % there, refreshable=True)
 
 
 def _legacy_verdict(method: str, site: Site, floor_w: float) -> Verdict:
     main = site.main_inverter()
     if main is None:
-        return Verdict(method, reason="no inverter on the bus")
-    for paths in _legacy_paths(method, site.phases(main)):
-        if paths and all(site.knows(main, path) for path in paths):
-            break
-    else:
-        return Verdict(method, reason="%s has no such path" % main)
+        return Verdict(method, "no inverter on the bus")
+    every = _legacy_paths(method, site.phases(main))
+    paths = next((p for p in every if p and all(site.knows(main, path) for path in p)), None)
+    if paths is None:
+        return Verdict(method, "%s has no such path" % main)
 
     nominal_w = site.power(main, victron.NOMINAL_POWER) or math.inf
     values = [site.power(main, path) for path in paths]
     highest_w = PLAUSIBLE_NOMINAL_FACTOR * nominal_w
     low_w = floor_w / len(paths)
     if not all(v is not None and low_w <= v <= highest_w for v in values):
-        return Verdict(method, reason="%s%s holds no plausible limit" % (main, paths[0]))
-    return Verdict(method, ControlPoint(main, paths), enforceable=True)
+        return Verdict(method, "%s%s holds no plausible limit" % (main, paths[0]))
+    return Verdict(method, "", ControlPoint(main, paths), enforceable=True)
 
 
 def _legacy_paths(method: str, phases: Tuple[str, ...]) -> List[Tuple[str, ...]]:

@@ -10,7 +10,7 @@ from export_limiter.methods import Verdict
 from gx.fakebus import APPLIED, HUB4, OVERRIDE, SETTING, SETTINGS, SYSTEM, ess_site
 
 ACTS = Verdict("ess_override", enforceable=True)
-HELD = Verdict("ess_override", reason="Dynamic ESS holds the override")
+HELD = Verdict("ess_override", "Dynamic ESS holds the override")
 
 
 def judged(state, reason="because", verdict=ACTS, waited_s=60.0, dry_run=False, cap_w=5000.0):
