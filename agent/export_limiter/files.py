@@ -96,10 +96,6 @@ class FoundValues:
                 self._points[point] = entry
         self.warning: Optional[str] = None
 
-    def written(self, point: str) -> Optional[float]:
-        """What we last wrote there."""
-        return self._points.get(point, {}).get("written")
-
     def found(self, point: str) -> Optional[float]:
         """What stood there before we first wrote."""
         return self._points.get(point, {}).get("found")

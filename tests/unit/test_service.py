@@ -767,7 +767,7 @@ def test_what_was_found_is_noted_once_that_is_possible(tmp_path):
 
     assert any("can't be written" in text for text in warned)
     assert not any("can't be written" in text for text in rig.status["warnings"])
-    assert FoundValues(str(tmp_path / "state")).written(SETTINGS + SETTING) == 5000
+    assert FoundValues(str(tmp_path / "state")).is_ours(SETTINGS + SETTING, 5000)
 
 
 def test_a_hub4_that_comes_back_while_data_is_lost_gets_the_last_cap(tmp_path):
