@@ -280,6 +280,7 @@ def test_site_whose_probe_fails_counts_as_not_reached(copy):
 
     assert (removed.code, checked.code) == (4, 4), removed.text + checked.text
     assert "no python: the device has no /usr/bin/python3" in " ".join(removed.text.split())
+    assert removed.states == {"riga-depot": "pending", "liepaja-yard": "removed"}
     assert (copy.directory / f"sites/riga-depot/data/{BASE}").exists()
     assert not (copy.directory / f"sites/liepaja-yard/data/{BASE}").exists()
     assert checked.states == {"riga-depot": "not reached", "liepaja-yard": "drift"}
@@ -383,6 +384,29 @@ def test_more_than_one_device_is_removed_only_when_they_are_named(copy):
     )
     assert kept == [True, True]
     assert not any(base.exists() for base in left)
+    assert refused.states == dict.fromkeys(HOSTS, "not tried")
+    assert tried.states == {
+        **dict.fromkeys(HOSTS, "converged"),
+        **dict.fromkeys(sites, "not tried"),
+    }
+    assert removed.states == {**tried.states, **dict.fromkeys(sites, "removed")}
+    assert "removed    no limit was released, nothing is left on the device" in removed.text
+
+
+def test_removal_that_fails_everywhere_ends_with_the_reasons(copy):
+    base = copy.install("riga-depot", copy.commit)
+    (base / "current").unlink()  # what failed and went may have left a limit
+    (base / "failed").write_text(f"{copy.commit}-000000000000\n")
+    (base / "releases" / f"{copy.commit}-000000000000").mkdir()
+    (base / "state.json").write_text("{}")
+
+    played = copy.play(
+        "remove", ANSWERING, "--limit", "riga-depot", "-e", "{'export_limiter_release_limit': true}"
+    )
+
+    assert (played.code, played.states) == (2, {"riga-depot": "failed"}), played.text
+    assert "riga-depot  failed  nothing was removed, the limit could not be released" in played.text
+    assert base.exists()
 
 
 def test_only_sites_on_the_pinned_release_go_back(copy):

@@ -218,9 +218,10 @@ def remove(place, request):
     # One that failed and went may have left a limit, too.
     able = next(filter(place.has, [current, *place.listed("failed")[::-1]]), None)
     within_s = request["release_s"]
+    releases = able and request["release_limit"] and os.path.exists(place.of("state.json"))
     try:
         place.service.remove()
-        if able and request["release_limit"] and os.path.exists(place.of("state.json")):
+        if releases:
             words = ("release", "--config", "config.json", "--within", str(within_s))
             run_program(place.release(able), within_s + RESTART_S, *words)
     except Exception as error:
@@ -233,7 +234,8 @@ def remove(place, request):
     place.remove_boot_line()
     for path in ("run/", "data/log/", "data/"):
         shutil.rmtree(place.at(path + NAME), ignore_errors=True)
-    return {"changed": True, "state": "removed", "msg": "the limit is released, all is removed"}
+    told = "the limit is released" if releases else "no limit was released"
+    return {"changed": True, "state": "removed", "msg": told + ", nothing is left on the device"}
 
 
 CHANGES = {f.__name__: f for f in (apply, rollback, remove)}

@@ -210,9 +210,9 @@ def _not_reached(probe: Mapping[str, Any]) -> str:
 
 def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
     """The verdict of a device that was tried; without a link it decides by itself."""
-    reply = hostvars[host].get("__export_limiter_apply")
-    if reply is None or reply.get("state"):
-        return reply
+    reply = hostvars[host].get("__export_limiter_apply", {"skipped": True})
+    if reply.get("skipped") or reply.get("state"):
+        return None if reply.get("skipped") else reply
     told = str(reply.get("msg", "")).splitlines() or ["nothing was said"]
     if reply.get("unreachable") or reply.get("timedout"):
         sent = reply.get("sent", True)
