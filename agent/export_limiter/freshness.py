@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional
 
+from export_limiter.config import Config
 from export_limiter.limits import Measurement
 
 START_S = 30.0  # so long a quantity that was never seen may still come
@@ -11,20 +12,19 @@ FRESH_TO_LEAVE_FAILSAFE = 3
 
 
 class Freshness:
-    """Judges each tick's measurement; the public attributes tell the result.
+    """Judges each tick's measurement; the public attributes tell the result."""
 
-    With ``every_inverter`` the output of one that we do not control is needed as well.
-    """
-
-    def __init__(self, needed: Sequence[str], hold_s: float, every_inverter: bool) -> None:
+    def __init__(self, config: Config) -> None:
         self.fresh = False
         self.lost: List[str] = []
         self.started = self.complete = False
         self.failsafe = False
         self.failsafe_entries = 0
-        self._needed = needed
-        self._hold_s = hold_s
-        self._every_inverter = every_inverter
+        export = config.max_grid_export_w is not None
+        self._needed = ("output", "export") if export else ("output",)
+        self._hold_s = config.data_hold_s
+        # An output limit needs the output of those that we do not control as well.
+        self._every_inverter = config.max_multiplus_output_w is not None
         self._first_at: Optional[float] = None
         self._seen_at: Dict[str, float] = {}
         self._fresh_in_a_row = 0

@@ -14,7 +14,7 @@ from export_limiter.bounds import Bounds
 from export_limiter.config import Config, floor_w
 from export_limiter.freshness import Freshness
 from export_limiter.learning import BINDING_SHARE, BINDING_SLACK_W, GainEstimate
-from export_limiter.limits import Limits, Measurement, Tick
+from export_limiter.limits import Actuator, Limits, Measurement, Tick
 from export_limiter.recent import Hold, Recent
 
 STARTING = "starting"
@@ -30,18 +30,6 @@ LOOK_BACK_S = 5.0  # a cap above the highest output of this long binds nothing
 HIGHEST_POWER_W = 1_000_000.0  # the range's end where neither limit nor nominal power is known
 QUIET_MOVE_W = 200.0  # a cap that binds nothing is not rewritten for less
 STORED_INCREASE_HOLD_S = 600.0
-
-
-class Actuator(NamedTuple):
-    """What the control point is like: written to flash or not, each phase or the total.
-
-    Not ``acting``: nothing obeys a cap there now, so output teaches nothing about it.
-    """
-
-    stored: bool = False
-    per_phase: bool = False
-    writes_left: int = 1000
-    acting: bool = True
 
 
 VOLATILE_TOTAL = Actuator()
@@ -64,9 +52,7 @@ class Limiter:
         self.cap_w: Optional[float] = None
         self._changed_at = -math.inf
         self._limits = Limits(config)
-        needed = ("output", "export") if self._limits.export else ("output",)
-        every_inverter = config.max_multiplus_output_w is not None
-        self._data = Freshness(needed, config.data_hold_s, every_inverter)
+        self._data = Freshness(config)
         self._outputs = Recent()
         self._highest_w: Optional[float] = None
         self._gain = GainEstimate()
@@ -117,32 +103,20 @@ class Limiter:
             self._gain.learn(self.cap_w if obeyed else None, output_w, now)
         limit_w, export_w = self._config.max_grid_export_w, measurement.export_w
         self._above_limit = limit_w is not None and export_w is not None and export_w > limit_w
-        bounds = self._limits.bounds(self._tick(measurement, now, actuator))
+        known = self._data.fresh, self._data.lost, self._outputs, self._binding_from_w()
+        bounds = self._limits.bounds(Tick(measurement, now, *known, self._gain.factor, actuator))
         lowest_w, highest_w = floor_w(self._config), self._ceiling_w(measurement)
         caps = Bounds(*(max(lowest_w, min(highest_w, w)) for w in bounds))
         # Only while all figures live: the state of an inverter that hangs stays its last one.
-        live = self._data.fresh and not self._data.failsafe
-        if measurement.assisting and live and self.cap_w is not None:
+        if measurement.assisting and self._live() and self.cap_w is not None:
             caps = caps._replace(tighten_w=max(caps.tighten_w, self.cap_w))
         cap_w = self._next_cap(caps, actuator, now)
         if cap_w is not None and self._not_worth_a_write(cap_w, highest_w):
             cap_w = self.cap_w
         return self._decision(cap_w, bounds, binding, measurement)
 
-    def _tick(self, measurement: Measurement, now: float, actuator: Actuator) -> Tick:
-        # In whole hundredths where each correction is a write to flash.
-        gain = round(self._gain.factor, 2) if actuator.stored else self._gain.factor
-        return Tick(
-            measurement,
-            now,
-            self._data.fresh,
-            self._data.lost,
-            self._outputs,
-            self._binding_from_w(),
-            gain,
-            actuator.stored,
-            actuator.per_phase,
-        )
+    def _live(self) -> bool:
+        return self._data.fresh and not self._data.failsafe
 
     def _binding(self) -> bool:
         return self.cap_w is not None and self.cap_w <= self._binding_from_w()
@@ -160,23 +134,24 @@ class Limiter:
 
     def _next_cap(self, bounds: Bounds, actuator: Actuator, now: float) -> Optional[float]:
         """Walk from the cap in force towards the bounds, one step at most."""
+        last_write = actuator.stored and actuator.writes_left <= 1
         if self.cap_w is None:
+            if self._highest_w is None:
+                return None
             # A cap above the output binds nothing, so it needs no walk.
-            if self._highest_w is None or not self._config.gradual_adjustment:
-                return None if self._highest_w is None else bounds.tighten_w
-            return max(bounds.tighten_w, self._highest_w)
+            gradual = self._config.gradual_adjustment
+            return max(bounds.tighten_w, self._highest_w) if gradual else bounds.tighten_w
         if self.cap_w > bounds.tighten_w:
             step_w = self._step_w(self._config.max_power_change_per_step_w, now)
-            if actuator.stored and actuator.writes_left <= 1:
-                step_w = math.inf  # the last write of the day goes all the way
+            if last_write:
+                step_w = math.inf  # it goes all the way
             unbound_w = self.cap_w if self._highest_w is None else self._highest_w
             return max(bounds.tighten_w, min(self.cap_w - step_w, unbound_w))
 
-        may_rise = self._data.fresh and not self._data.failsafe and self.cap_w < bounds.relax_w
-        if actuator.stored and actuator.writes_left <= 1:
-            may_rise = False  # the last write of the day is kept for a decrease
+        may_rise = self._live() and self.cap_w < bounds.relax_w
         hold_s = STORED_INCREASE_HOLD_S if actuator.stored else 0.0
-        if not self._rising.holds(may_rise, now, hold_s):
+        # The last write of the day is kept for a decrease.
+        if not self._rising.holds(may_rise and not last_write, now, hold_s):
             return self.cap_w
         if actuator.stored:
             return bounds.relax_w  # one write, not many
@@ -202,6 +177,7 @@ class Limiter:
         self, cap_w: Optional[float], bounds: Bounds, binding: bool, measurement: Measurement
     ) -> Decision:
         floor = floor_w(self._config)
+        move_w = 0.0 if cap_w is None or self.cap_w is None else cap_w - self.cap_w
         state, reason = MONITORING, "output is below the cap"
         if self._data.failsafe:
             state, reason = FAILSAFE, "waiting for steady measurements"
@@ -214,11 +190,10 @@ class Limiter:
         elif measurement.assisting:
             state, reason = LIMITING if binding else MONITORING, "power assist"
         elif cap_w is not None and cap_w <= floor and bounds.tighten_w < floor:
-            state = LIMITING
-            reason = FLOOR_ABOVE_LIMIT % floor
-        elif binding and cap_w is not None and self.cap_w is not None and cap_w < self.cap_w:
+            state, reason = LIMITING, FLOOR_ABOVE_LIMIT % floor
+        elif binding and move_w < 0:
             state, reason = LIMITING, "walking down"
-        elif self.cap_w is not None and cap_w is not None and cap_w > self.cap_w:
+        elif move_w > 0:
             state, reason = RELAXING, "room below the limit"
         elif binding:
             state, reason = LIMITING, "output is held at the cap"

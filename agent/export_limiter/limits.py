@@ -41,12 +41,23 @@ class Measurement(NamedTuple):
         return self.output_w - self.controlled_w
 
 
+class Actuator(NamedTuple):
+    """What the control point is like: written to flash or not, each phase or the total.
+
+    Not ``acting``: nothing obeys a cap there now, so output teaches nothing about it.
+    """
+
+    stored: bool = False
+    per_phase: bool = False
+    writes_left: int = 1000
+    acting: bool = True
+
+
 class Tick(NamedTuple):
     """What the limits are judged by: one measurement, how fresh it is, and what the cap acts on.
 
     ``outputs`` holds the inverter's output of the last seconds; a cap up to ``binding_from_w``
-    binds; a wanted output times ``gain`` is the cap that yields it; ``stored`` and ``per_phase``
-    describe the control point.
+    binds; a wanted output times ``gain`` is the cap that yields it.
     """
 
     measurement: Measurement
@@ -56,8 +67,7 @@ class Tick(NamedTuple):
     outputs: Recent
     binding_from_w: float
     gain: float
-    stored: bool
-    per_phase: bool
+    actuator: Actuator
 
 
 class Limits:
@@ -84,28 +94,31 @@ class Limits:
 
     def bounds(self, tick: Tick) -> Bounds:
         """The lowest of what they ask for, and the lowest of what they allow."""
+        stored, per_phase = tick.actuator.stored, tick.actuator.per_phase
+        # In whole hundredths where each correction is a write to flash.
+        gain = round(tick.gain, 2) if stored else tick.gain
         # A fixed cap is never raised because less is delivered: it is what may be delivered.
-        fixed_gain = min(1.0, tick.gain)
+        fixed_gain = min(1.0, gain)
         every = []
         if self._output:
             # Known as long as the inverters tell it, whatever the grid meter does.
             other_w = tick.measurement.other_w
-            output = self._output.bounds(other_w, tick.stored, tick.per_phase, tick.now)
+            output = self._output.bounds(other_w, stored, per_phase, tick.now)
             every.append(output.corrected(fixed_gain))
         if self.export:
-            gain = fixed_gain if tick.stored else tick.gain
-            every.append(self._export_bounds(self.export, tick).corrected(gain))
-        if not tick.per_phase:
-            every.extend(share.corrected(tick.gain) for share in self._share_bounds(tick))
+            export = self._export_bounds(self.export, tick)
+            every.append(export.corrected(fixed_gain if stored else gain))
+        if not per_phase:
+            every.extend(share.corrected(gain) for share in self._share_bounds(tick))
         return Bounds(min(b.tighten_w for b in every), min(b.relax_w for b in every))
 
     def _export_bounds(self, export: ExportLimit, tick: Tick) -> Bounds:
         failsafe_w = failsafe_limit_w(self._config, tick.measurement.pv_inverter)
         export_w = tick.measurement.export_w
-        if tick.fresh and export_w is not None and not tick.stored:
+        if tick.fresh and export_w is not None and not tick.actuator.stored:
             return export.bounds(export_w, tick.outputs, tick.binding_from_w, tick.now)
         export.unseen()
-        if tick.stored:
+        if tick.actuator.stored:
             # Following a load would wear the flash: the cap stands where no load can matter.
             return Bounds(failsafe_w, failsafe_w)
         return Bounds(tighten_w=failsafe_w) if tick.lost else NO_CHANGE
@@ -115,8 +128,7 @@ class Limits:
         exports_w = tick.measurement.phase_exports_w
         every = []
         if self._output_share:
-            nothing = tuple(0.0 for _ in outputs_w)
-            every.append(self._output_share.bounds(outputs_w, nothing, tick.now))
+            every.append(self._output_share.bounds(outputs_w, [0.0] * len(outputs_w), tick.now))
         if self._export_share:
             others_w = tuple(x - o for x, o in zip(exports_w, outputs_w))
             known = outputs_w if len(others_w) == len(outputs_w) else ()

@@ -11,7 +11,7 @@ from export_limiter import methods, victron
 from export_limiter.config import Config
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
-from export_limiter.limiter import Actuator
+from export_limiter.limits import Actuator
 from export_limiter.methods import ControlPoint
 
 log = logging.getLogger(__name__)

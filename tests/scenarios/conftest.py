@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from export_limiter.config import Config
-from export_limiter.limiter import VOLATILE_TOTAL, Actuator, Limiter
-from export_limiter.limits import Measurement
+from export_limiter.limiter import VOLATILE_TOTAL, Limiter
+from export_limiter.limits import Actuator, Measurement
 
 
 class Row(NamedTuple):

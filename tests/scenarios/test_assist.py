@@ -1,7 +1,7 @@
 """PowerAssist rightly delivers more than any cap: it is named, and nothing is tightened for it."""
 
 import pytest
-from export_limiter.limiter import Actuator
+from export_limiter.limits import Actuator
 
 
 def test_assist_does_not_tighten_an_export_cap(story):

@@ -1,7 +1,7 @@
 """A limit per phase: each phase its share, at a control point for the total or for each phase."""
 
 import pytest
-from export_limiter.limiter import Actuator
+from export_limiter.limits import Actuator
 
 LIMIT = {"max_multiplus_output_w": 6000.0, "phase_count": 3}
 EACH = Actuator(per_phase=True)

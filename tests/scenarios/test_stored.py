@@ -1,7 +1,7 @@
 """Where the only control point is a setting on flash, writes are counted and few."""
 
 import pytest
-from export_limiter.limiter import Actuator
+from export_limiter.limits import Actuator
 
 
 def stored(writes_left=24):

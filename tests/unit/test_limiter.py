@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from export_limiter.config import Config
-from export_limiter.limiter import FAILSAFE, MONITORING, STARTING, Actuator, Limiter
-from export_limiter.limits import Measurement
+from export_limiter.limiter import FAILSAFE, MONITORING, STARTING, Limiter
+from export_limiter.limits import Actuator, Measurement
 from gx.inverter import InverterSpec, Response
 from gx.plant import Plant, PlantSpec
 from hypothesis import given, settings
