@@ -24,7 +24,6 @@ class Judgement(NamedTuple):
     enforceable: bool
     cap_w: Optional[float]
     binding: bool
-    verdict: Optional[Verdict] = None
 
 
 class Sayings:
@@ -70,7 +69,7 @@ def judge(
         fine = verdict.enforceable and state in (LIMITING, MONITORING, RELAXING)
         reason = "dry run" if fine else "dry run; %s" % reason
     shown_w = cap_w if verdict.usable else None
-    return Judgement(state, reason, enforceable, shown_w, decision.binding and enforceable, verdict)
+    return Judgement(state, reason, enforceable, shown_w, decision.binding and enforceable)
 
 
 def held_lower_by(site: Site, found: FoundValues, effect: Effect, now: float) -> str:

@@ -71,28 +71,30 @@ class Methods:
         self._floor_w = floor_w
         self._failed: Dict[str, Tuple[float, str]] = {}  # until when, and why
         self._failures: Dict[str, int] = {}
+        self.chosen: Optional[Verdict] = None
 
     def verdicts(self, site: Site, now: float) -> List[Verdict]:
         """Every configured method, in order."""
-        return [self._verdict(name, site, now) for name in self._names]
+        failed = self.given_up(now)
+        return [
+            Verdict(name, failed[name]) if name in failed else self._verdict(name, site)
+            for name in self._names
+        ]
 
-    def choose(self, site: Site, now: float, last: Optional[Verdict] = None) -> Verdict:
+    def choose(self, site: Site, now: float) -> Verdict:
         """The first that can act; else one whose cap is worth keeping; else the last refusal.
 
-        The ``last`` verdict stands while what it rested on can't be read: an inverter that loses
+        What was chosen before stands while what it rested on can't be read: an inverter that loses
         its name for a second takes no cap away.
         """
-        verdicts = self.verdicts(site, now)
-        for verdict in verdicts:
-            if verdict.enforceable:
-                return verdict
+        verdicts, last = self.verdicts(site, now), self.chosen
+        acting = [verdict for verdict in verdicts if verdict.enforceable]
+        kept = [verdict for verdict in verdicts if verdict.refreshable]
         stands = last and last.enforceable and last.method not in self.given_up(now)
-        if last and stands and not all(verdict.readable for verdict in verdicts):
+        if not acting and last and stands and not all(verdict.readable for verdict in verdicts):
             return last
-        for verdict in verdicts:
-            if verdict.refreshable:
-                return verdict
-        return verdicts[-1]
+        self.chosen = chosen = [*acting, *kept, verdicts[-1]][0]
+        return chosen
 
     def fail(self, method: str, reason: str, now: float, until_restart: bool = False) -> None:
         """Pass over a method: it was written, and the cap did not hold."""
@@ -110,10 +112,7 @@ class Methods:
             self._failed = {m: f for m, f in self._failed.items() if f[0] == math.inf}
             self._failures = {}
 
-    def _verdict(self, method: str, site: Site, now: float) -> Verdict:
-        failed = self.given_up(now)
-        if method in failed:
-            return Verdict(method, failed[method])
+    def _verdict(self, method: str, site: Site) -> Verdict:
         if method in ("ess_override", "ess_setting"):
             return _ess_verdict(method, site)
         return _legacy_verdict(method, site, self._floor_w)

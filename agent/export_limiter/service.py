@@ -59,7 +59,7 @@ class Service:
         self._clock = clock
         self._wall_clock = wall_clock
         self._earlier_w = status.written_by(earlier or {})
-        self._stored_writes_at = (earlier or {}).get("stored_writes_at", ())
+        self._stored_at = (earlier or {}).get("stored_writes_at", ())
         self.site = Site()
         self._measuring = Measuring(self.site, config.max_grid_export_w is not None)
         self._methods = Methods(config.methods, floor_w(config))
@@ -74,8 +74,9 @@ class Service:
     def attach(self, bus: Any) -> None:
         """The bus reports to us, so it comes second."""
         self._bus = bus
-        parts = self._config, bus, self.site, self._found, self._clock
-        self.writer = Writer(*parts, self._stored_writes_at)
+        self.writer = Writer(
+            self._config, bus, self.site, self._found, self._clock, self._stored_at
+        )
         self._backstop = Backstop(self._config, self.site, self._found, self.writer)
         self._trust = Trust(self._methods, self.writer, self._backstop)
 
@@ -119,8 +120,7 @@ class Service:
     def stop(self) -> None:
         """Say that we go; the cap stays, an upgrade must not open the limit."""
         self._stopped = True
-        last, cap_w = self._judgement.verdict, self._limiter.cap_w
-        self._tell(Judgement(STOPPING, "asked to stop", False, cap_w, False, last))
+        self._tell(Judgement(STOPPING, "asked to stop", False, self._limiter.cap_w, False))
 
     def _polled(self, readings: Readings) -> None:
         self._polling = False
@@ -130,9 +130,8 @@ class Service:
         now = self._clock()
         binding_w = self._limiter.cap_w if self._judgement.binding else None
         self._measurement = self._measuring.measure(readings, binding_w, now)
-        before = self._judgement.verdict
-        verdict = self._methods.choose(self.site, now, before)
-        self._judgement = self._judgement._replace(verdict=verdict)
+        before = self._methods.chosen
+        verdict = self._methods.choose(self.site, now)
         self._turn_to(verdict, resumed=before is not None and not before.usable)
         self._trust.notice_other_writers(verdict, now)
 

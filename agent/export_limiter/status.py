@@ -12,23 +12,21 @@ from export_limiter.judgement import Judgement
 from export_limiter.limiter import FAILSAFE, Limiter
 from export_limiter.limits import Measurement
 from export_limiter.measuring import signalled_phase_w
-from export_limiter.methods import ControlPoint, Methods, applied_w, limit_of, override_holder
+from export_limiter.methods import (
+    ControlPoint,
+    Methods,
+    Verdict,
+    applied_w,
+    limit_of,
+    override_holder,
+)
 from export_limiter.writes import Writer
 
 TELL_S = 5.0
-TOLD_AT_ONCE = (
-    "state",
-    "reason",
-    "enforceable",
-    "method",
-    "control_point",
-    "cap_w",
-    "written_w",
-    "binding",
-    "given_up",
-    "last_refusal",
-    "stored_writes_at",
-)
+TOLD_AT_ONCE = """
+    state reason enforceable method control_point cap_w written_w binding
+    given_up last_refusal stored_writes_at
+""".split()
 HUNTING = "the cap was hunting: set meter_delay_s to the meter's delay"
 
 
@@ -79,12 +77,12 @@ def build(
 
     ``now`` and ``state_since`` are monotonic; ``notes`` are warnings of whoever has one.
     """
-    verdict = judgement.verdict
+    verdict = methods.chosen
     point = verdict.point if verdict and verdict.usable else None
     refused_at = writer.last_refused_at
     output_limited = config.max_multiplus_output_w is not None
     hunting = HUNTING if limiter.hunting else None
-    noted = [note for note in (hunting, *notes, _unable(judgement)) if note]
+    noted = [note for note in (hunting, *notes, _unable(judgement, verdict)) if note]
     return {
         **identity._asdict(),
         "updated_at": wall_clock_s,
@@ -176,9 +174,8 @@ def warnings_of(
     return found
 
 
-def _unable(judgement: Judgement) -> Optional[str]:
+def _unable(judgement: Judgement, verdict: Optional[Verdict]) -> Optional[str]:
     """What failsafe alone does not say: that nothing would be limited with measurements either."""
-    verdict = judgement.verdict
     if verdict is None or verdict.enforceable or judgement.state != FAILSAFE:
         return None
     return "the output can't be limited either: %s" % verdict.reason

@@ -48,8 +48,8 @@ class Writer:
         self.last_refused_at: Optional[float] = None
         self.busy = False
         # What we have put there, whether or not it still stands; a dry run only thinks so.
-        self.written_w: Optional[float] = None
         self._value_w: Optional[float] = None
+        self.written_w: Optional[float] = None  # no dry run changes this one
         # Of a write that was never answered: it may be carried out when the peer wakes up.
         self._unanswered_w: Optional[float] = None
         self._written_at = -math.inf
@@ -156,8 +156,7 @@ class Writer:
         cap_w = float(round(cap_w))
         if point is None or self.busy or not self._site.knows(point.service, point.paths[0]):
             return  # nobody is there to take it
-        refresh = not point.stored and now - self._written_at >= REFRESH_S
-        due = refresh or self.stale
+        due = self.stale or (not point.stored and now - self._written_at >= REFRESH_S)
         if self._value_w is not None and abs(cap_w - self._value_w) <= SAME_W and not due:
             return
 

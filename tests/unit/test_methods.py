@@ -199,7 +199,14 @@ def test_a_verdict_stands_while_it_can_not_be_read():
     methods = Methods(ESS, 1000)
     last = methods.choose(changed(), 0.0)
 
-    assert methods.choose(changed(VEBUS), 1.0, last) == last
-    assert methods.choose(changed(settings={MODE: 3}), 1.0, last) != last
+    assert methods.choose(changed(VEBUS), 1.0) == last
+    assert methods.choose(changed(settings={MODE: 3}), 1.0) != last
+
+
+def test_a_verdict_on_what_was_given_up_stands_no_longer():
+    methods = Methods(ESS, 1000)
+    last = methods.choose(changed(), 0.0)
+
     methods.fail(last.method, "no effect", 1.0)
-    assert methods.choose(changed(VEBUS), 2.0, last) != last
+
+    assert methods.choose(changed(VEBUS), 2.0) != last

@@ -38,7 +38,7 @@ def status_of(
     site = site_of(services or ess_site())
     config = Config(**{"max_multiplus_output_w": 5000.0, "phase_count": 1, **dict(config)})
     methods = Methods(METHOD_NAMES, 1000)
-    verdict = methods.choose(site, 0.0)
+    methods.choose(site, 0.0)
     for method, reason in given_up:
         methods.fail(method, reason, 7000.0)
     writer = Writer(config, FakeBus({}, site), site, FoundValues(str(tmp_path)), lambda: 0.0)
@@ -47,7 +47,7 @@ def status_of(
     return build(
         Identity("1.2.3", "a" * 40, 77, 1000.0),
         config,
-        Judgement("limiting", "output is held at the cap", True, 5000.0, True, verdict),
+        Judgement("limiting", "output is held at the cap", True, 5000.0, True),
         Measurement(4990.0, 4990.0, -1010.0, *phases_w),
         site,
         methods,
