@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Dict, List, Optional
 
 from export_limiter.config import Config
@@ -25,21 +26,21 @@ class Freshness:
         self._hold_s = config.data_hold_s
         # An output limit needs the output of those that we do not control as well.
         self._every_inverter = config.max_multiplus_output_w is not None
-        self._first_at: Optional[float] = None
+        self._first_at = math.inf
         self._seen_at: Dict[str, float] = {}
         self._fresh_in_a_row = 0
 
     def note(self, measurement: Measurement, now: float) -> None:
         """Take in one tick's measurement; a frozen figure is as good as none, at once."""
         values = {"output": self._output_w(measurement), "export": measurement.export_w}
-        first_at = self._first_at = now if self._first_at is None else self._first_at
+        self._first_at = min(self._first_at, now)
         frozen = set(measurement.frozen)
         if self._every_inverter and "others" in frozen:
             frozen.add("output")
         missing = [q for q in self._needed if values[q] is None or q in frozen]
         self._seen_at.update({q: now for q in self._needed if q not in missing})
         self.fresh = not missing
-        waited = now - first_at > START_S
+        waited = now - self._first_at > START_S
         everything = len(self._seen_at) == len(self._needed)
         self.complete = everything or ("output" in self._seen_at and waited)
         # An output limit waits for no meter: its cap stands before anything else is known.

@@ -127,11 +127,8 @@ class Site:
         count = self._phase_count(name)
         if count is not None:
             return victron.PHASES[:count]
-        return tuple(
-            p
-            for p in victron.PHASES
-            if self.power(name, victron.of_phase(victron.OUT_POWER, p)) is not None
-        )
+        outputs_w = self._by_phase(name, victron.OUT_POWER)
+        return tuple(p for p, output_w in zip(victron.PHASES, outputs_w) if output_w is not None)
 
     def _phase_count(self, name: str) -> Optional[int]:
         count = self.value(name, victron.PHASE_COUNT)
@@ -158,10 +155,11 @@ class Site:
 
     def _input_a(self, name: str) -> Optional[float]:
         """The current of the AC input's busiest phase, A."""
-        currents_a = [
-            sane(self.value(name, victron.of_phase(victron.IN_CURRENT, p))) for p in victron.PHASES
-        ]
+        currents_a = self._by_phase(name, victron.IN_CURRENT)
         return max((a for a in currents_a if a is not None), default=None)
+
+    def _by_phase(self, name: str, path: str) -> List[Optional[float]]:
+        return [sane(self.value(name, victron.of_phase(path, p))) for p in victron.PHASES]
 
     def meter(self) -> Optional[str]:
         """The grid meter. Once seen, its loss is lost data, never another way of measuring."""

@@ -136,26 +136,28 @@ class Measuring:
         )
 
     def _export_w(self, main: Optional[str]) -> Optional[float]:
-        meter = self._site.meter()
-        if self._site.meter_lost():
-            import_w = None
-        elif meter is not None:
-            import_w = self._total_w(meter, victron.GRID_POWER)
-        elif main is None:
-            import_w = None
-        elif self._site.value(main, victron.ACTIVE_INPUT) == victron.NO_ACTIVE_INPUT:
-            import_w = 0.0  # nothing to feed into
-        else:
-            import_w = self._total_w(main, victron.IN_POWER)
+        key = self._import_key(main)
+        if key is None:
+            return None
+        name, power = key
+        no_input = self._site.value(name, victron.ACTIVE_INPUT) == victron.NO_ACTIVE_INPUT
+        # Without an active input there is nothing to feed into.
+        import_w = 0.0 if no_input else self._total_w(name, power)
         return None if import_w is None else 0.0 - import_w
 
     def _phase_export_w(self, main: str, phase: str) -> Optional[float]:
+        key = self._import_key(main)
+        import_w = self._read_w(key[0], victron.of_phase(key[1], phase)) if key else None
+        return None if import_w is None else -import_w
+
+    def _import_key(self, main: Optional[str]) -> Optional[Key]:
+        """What the site draws is told by the grid meter, else by the AC input."""
+        meter = self._site.meter()
         if self._site.meter_lost():
             return None
-        meter = self._site.meter()
-        name, power = (meter, victron.GRID_POWER) if meter else (main, victron.IN_POWER)
-        import_w = self._read_w(name, victron.of_phase(power, phase))
-        return None if import_w is None else -import_w
+        if meter is not None:
+            return meter, victron.GRID_POWER
+        return None if main is None else (main, victron.IN_POWER)
 
     def _phases_w(
         self, main: Optional[str], of_phase: Callable[[str, str], Optional[float]]
