@@ -43,20 +43,21 @@ class Loop:
             callback()
             return True
 
-        guarded = self.guard(again)
-        GLib.idle_add(lambda: bool(guarded()) and False)
-        GLib.timeout_add(round(seconds * 1000), guarded)
+        GLib.idle_add(self._once(again))
+        GLib.timeout_add(round(seconds * 1000), self.guard(again))
 
     def after(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call once."""
-        guarded = self.guard(callback)
-        GLib.timeout_add(round(seconds * 1000), lambda: bool(guarded()) and False)
+        GLib.timeout_add(round(seconds * 1000), self._once(callback))
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Call on SIGTERM and SIGINT, between two other callbacks."""
-        guarded = self.guard(callback)
         for number in (signal.SIGTERM, signal.SIGINT):
-            GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, lambda: bool(guarded()) and False)
+            GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._once(callback))
+
+    def _once(self, callback: Callable[[], Any]) -> Callable[[], bool]:
+        guarded = self.guard(callback)
+        return lambda: bool(guarded()) and False  # GLib calls again what returns true
 
     def guard(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """GLib and dbus-python only print what a callback raises; we end instead of limping."""

@@ -28,10 +28,9 @@ class _Peer:
 
     def __init__(self) -> None:
         self.answers = 0
-        self.hangs = False
+        self.hangs_at: Optional[str] = None  # the path that was not answered
         self.probing = False
         self.probe_s = PROBE_S
-        self.path = ""
 
 
 class Peers:
@@ -78,7 +77,7 @@ class Peers:
 
     def _ask(self, name: str, path: str, done: Done, send: Callable[[Done], None]) -> None:
         peer = self._peers.setdefault(name, _Peer())
-        if peer.hangs:
+        if peer.hangs_at is not None:
             done(None, victron.NO_ANSWER[0])
             return
         answers = peer.answers
@@ -86,9 +85,9 @@ class Peers:
         def answered(value: Any, error: Optional[str]) -> None:
             if error not in victron.NO_ANSWER:
                 peer.answers += 1
-            elif peer.answers == answers and not peer.hangs:  # nor has it answered anything else
+            elif peer.answers == answers and peer.hangs_at is None:  # nor was any other answered
                 log.warning("%s does not answer", name)
-                peer.hangs, peer.path = True, path
+                peer.hangs_at = path
             done(value, error)
 
         send(answered)
@@ -96,10 +95,9 @@ class Peers:
     def _probe(self) -> None:
         """Ask each peer that hangs for one value, unless that is still under way."""
         for name, peer in list(self._peers.items()):
-            if peer.hangs and not peer.probing:
+            if peer.hangs_at is not None and not peer.probing:
                 peer.probing = True
-                probed = self._probed(name, peer)
-                self._calls.get(name, peer.path, peer.probe_s, probed)
+                self._calls.get(name, peer.hangs_at, peer.probe_s, self._probed(name, peer))
 
     def _probed(self, name: str, peer: _Peer) -> Done:
         def probed(_value: Any, error: Optional[str]) -> None:
