@@ -1,19 +1,15 @@
-"""The role's programs as modules: Ansible and the device load them by path, and so do the tests."""
+"""The role's programs as modules, found by the role's path as its plugins find them."""
 
-import importlib.util
+import importlib
+import sys
 from pathlib import Path
 from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROLE = REPOSITORY / "roles/export_limiter"
+sys.path.insert(0, str(ROLE))
 
 
 def load(path: str) -> ModuleType:
-    """Load one file of the role anew."""
-    file = ROLE / path
-    spec = importlib.util.spec_from_file_location(f"role_{file.parent.name}_{file.stem}", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Load one file of the role."""
+    return importlib.import_module(path.removesuffix(".py").replace("/", "."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any, Mapping
@@ -12,6 +13,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 ROLE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROLE))
+from controller import report  # noqa: E402 - a plugin finds its role by path only
+
 OPTIONS = {"playbook", "directory", "metrics"}
 
 
@@ -26,7 +30,7 @@ class ActionModule(ActionBase):
         arguments = {name: str(self._task.args.get(name) or "") for name in OPTIONS}
         hostvars = (task_vars or {})["hostvars"]
         names = [str(name) for name in (task_vars or {})["ansible_play_hosts_all"]]
-        decisions = load("filter_plugins/export_limiter.py")
+        decisions = _decisions()
         ended = {}
         if arguments["playbook"] != "status":
             verb = arguments["playbook"].replace("deploy", "apply")
@@ -35,7 +39,6 @@ class ActionModule(ActionBase):
         hosts = [
             told(name, hostvars[name], probes[name], ended.get(name), decisions) for name in names
         ]
-        report = load("controller/report.py")
         try:
             page = report.write(
                 arguments["directory"],
@@ -77,10 +80,10 @@ def told(
     }
 
 
-def load(path: str) -> Any:
-    """A file of the role as a module: an action plugin can't import by name."""
-    file = ROLE / path
-    spec = importlib.util.spec_from_file_location(f"export_limiter_{file.stem}", file)
+def _decisions() -> Any:
+    """The role's filter plugin as a module: its directory is no package to import from."""
+    file = ROLE / "filter_plugins/export_limiter.py"
+    spec = importlib.util.spec_from_file_location("export_limiter_decisions", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

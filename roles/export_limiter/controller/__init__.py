@@ -1,1 +1,1 @@
-"""Programs of the controller: plugins import what they need of it, the rest is loaded by path."""
+"""Programs of the controller: the plugins, and the tests, import what they need of it."""

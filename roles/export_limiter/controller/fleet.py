@@ -5,12 +5,11 @@ data.schema.json beside this file says what each field means.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib.util
 import json
-from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from . import compliance, history, series
 
 SCHEMA = 1
 STALE_S = 60  # a running agent renews its status every few seconds
@@ -114,10 +113,10 @@ def _site(host: Host, made_at: float, last_contact: float | None, step_min: int)
     probe = _as_applied(host.probe, host.applied or {})
     reached = not probe.get("unreachable")
     received_at = probe.get("received_at", made_at)
-    kept = _load("history").read(probe.get("history"), received_at) if reached else None
-    compliance = _load("compliance").summary(kept, received_at) if kept else None
+    kept = history.read(probe.get("history"), received_at) if reached else None
+    summary = compliance.summary(kept, received_at) if kept else None
     status = (probe.get("status") or {}) if reached else {}
-    verdict, reason = _verdict(probe, status, compliance)
+    verdict, reason = _verdict(probe, status, summary)
     limits = status.get("limits") or json.loads(probe["site"]["config"])
     return {
         "name": host.name,
@@ -139,7 +138,7 @@ def _site(host: Host, made_at: float, last_contact: float | None, step_min: int)
         "drift": list(host.drift) if reached else [],
         "rollout": dict(host.rollout) if host.rollout else None,
         "config": json.loads(probe.get("config") or "null") if reached else None,
-        "compliance": compliance,
+        "compliance": summary,
         "history": _history(kept, received_at, step_min) if kept else None,
     }
 
@@ -166,7 +165,7 @@ def _as_applied(probe: Mapping[str, Any], applied: Mapping[str, Any]) -> Mapping
 
 
 def _verdict(
-    probe: Mapping[str, Any], status: Mapping[str, Any], compliance: Mapping[str, Any] | None
+    probe: Mapping[str, Any], status: Mapping[str, Any], summary: Mapping[str, Any] | None
 ) -> tuple[str, str]:
     """The verdict, and why in words."""
     if probe.get("unreachable"):
@@ -181,7 +180,7 @@ def _verdict(
         return "failsafe", reason
     if state == "not_enforceable" or not status.get("enforceable"):
         return "not_enforceable", reason
-    day = compliance["day"] if compliance else {}
+    day = summary["day"] if summary else {}
     if day.get("from_15_to_60_s") or day.get("above_60_s"):
         return "exceeded", reason
     return "kept", reason
@@ -258,22 +257,9 @@ def digest(config: str) -> str:
 
 
 def _history(kept: Mapping[str, Any], received_at: float, step_min: int) -> dict[str, Any]:
-    series = _load("series").series(kept["minutes"], STATES, received_at, step_min)
     return {
-        "series": series,
+        "series": series.series(kept["minutes"], STATES, received_at, step_min),
         "excursions": sorted(kept["excursions"], key=lambda each: each["at"]),
         "events": kept["events"],
         "days": {name: [day[name] for day in kept["days"]] for name in (kept["days"] or [{}])[0]},
     }
-
-
-@functools.lru_cache(None)
-def _load(name: str) -> Any:
-    """A module beside this one: a plugin can't import by name."""
-    file = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"export_limiter_{name}", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime
-import functools
 import hashlib
-import importlib.util
 import json
 import re
 import zlib
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import jinja2
+
+from . import compliance, fleet, formats, series
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES = HERE.parent / "templates"
@@ -75,7 +75,6 @@ def render(data: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    formats = _load("formats")
     environment.filters["at"] = at
     environment.filters["flags"] = flags
     environment.filters["iso"] = _iso
@@ -100,7 +99,7 @@ def render(data: Mapping[str, Any]) -> str:
             "states": STATE_WORDS,
             "order": list(STATE_WORDS),
             "ended": MADE[data["playbook"]][1],
-            "statement": _load("compliance").STATEMENT,
+            "statement": compliance.STATEMENT,
         },
         packed=[pack(site) for site in data["sites"]],
         styles=_text("uplot/uPlot.min.css") + _text("page/page.css"),
@@ -113,8 +112,8 @@ def pack(site: Mapping[str, Any]) -> str:
     """A site's part of data.json, compressed, for the browser to open when it is looked at."""
     small = dict(site)
     if site["history"] and site["history"]["series"]:
-        series = _load("series").packed(site["history"]["series"])
-        small["history"] = {**site["history"], "series": series}
+        packed = series.packed(site["history"]["series"])
+        small["history"] = {**site["history"], "series": packed}
     text = json.dumps(small, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode())).decode()
 
@@ -126,7 +125,7 @@ def worst_first(sites: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[s
 
 def flags(site: Mapping[str, Any]) -> list[str]:
     """What a site is chosen by, besides its verdict."""
-    found = ["limiting"] if _load("fleet").holds_down(site) else []
+    found = ["limiting"] if fleet.holds_down(site) else []
     found += ["drifted"] if site["drift"] else []
     found += [site["rollout"]["state"]] if site["rollout"] else []
     return [*found, "release " + str(site["release"]["commit"])]
@@ -173,14 +172,3 @@ def _licensed() -> str:
 
 def _text(path: str) -> str:
     return (TEMPLATES / path).read_text()
-
-
-@functools.lru_cache(None)
-def _load(name: str) -> Any:
-    """A module beside this one: a plugin can't import by name."""
-    spec = importlib.util.spec_from_file_location(f"export_limiter_{name}", HERE / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import functools
-import importlib.util
 import json
 import os
 from pathlib import Path
 from typing import Any, Mapping, Sequence
+
+from . import fleet, page, prometheus, series, sheet
 
 PAGE_BYTES = 4_900_000  # opens on a phone, goes through mail
 LATEST = "latest"
@@ -26,7 +27,6 @@ def write(
 
     ``hosts`` have the fields of fleet.Host. Where a directory is empty nothing is written there.
     """
-    fleet = _load("fleet")
     known = [fleet.Host(**host) for host in hosts]
     contacts = _contacts(directory)
     build = functools.partial(fleet.build, known, made_at, playbook, contacts)
@@ -40,7 +40,7 @@ def write(
     place.mkdir(parents=True, exist_ok=True)
     _replace(place / "index.html", html)
     _replace(place / "data.json", json.dumps(data, separators=(",", ":")) + "\n")
-    _replace(place / "data.csv", _load("sheet").render(data))
+    _replace(place / "data.csv", sheet.render(data))
     contacts.update({each["name"]: each["last_contact"] for each in data["sites"]})
     _replace(place.with_name(CONTACTS), json.dumps(contacts, indent=1, sort_keys=True) + "\n")
     link = place.with_name(LATEST + ".new")
@@ -52,13 +52,13 @@ def write(
 
 def _fitting(build: Any) -> tuple[dict[str, Any], str]:
     """The data and its page, with as few minutes to a point of its plots as fit."""
-    steps = _load("series").STEPS_MIN
+    steps = series.STEPS_MIN
     least = 1.0
     for step in steps:
         if step < least and step != steps[-1]:
             continue
         data = build(step)
-        html = _load("page").render(data)
+        html = page.render(data)
         least = step * len(html.encode()) / PAGE_BYTES
         if least <= step:
             break
@@ -66,7 +66,6 @@ def _fitting(build: Any) -> tuple[dict[str, Any], str]:
 
 
 def _write_metrics(directory: Path, data: Mapping[str, Any]) -> None:
-    prometheus, fleet = _load("prometheus"), _load("fleet")
     for site in data["sites"]:
         text = prometheus.render(site, fleet.STATES, fleet.VERDICTS)
         _replace(directory / prometheus.file_name(site["name"]), text)
@@ -85,15 +84,3 @@ def _replace(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(text)
     beside.replace(path)
-
-
-@functools.lru_cache(None)
-def _load(name: str) -> Any:
-    """A module beside this one: a plugin can't import by name."""
-    file = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"export_limiter_{name}", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
