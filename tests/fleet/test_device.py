@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gx import fleet as fleet_module
+from gx import inventory
 from gx.device import DeviceSpec
 from gx.disk import Disk
 from gx.fleet import Fleet
@@ -17,15 +18,11 @@ from gx.profiles import PROFILES
 from gx.waiting import wait_until
 
 TESTS = Path(__file__).parents[1]
-SSH = ("ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes")
 
 
 def ssh_options(fleet, device):
-    """Options of ssh and sftp that check the device's key under its inventory name."""
-    key = f"IdentityFile={fleet.workdir}/ssh/id_ed25519"
-    known = f"UserKnownHostsFile={fleet.workdir}/ssh/known_hosts"
-    alias = f"HostKeyAlias={device.spec.name}"
-    return [*SSH[1:], "-o", key, "-o", known, "-o", alias, "-o", "StrictHostKeyChecking=yes"]
+    """Options of ssh and sftp that never ask."""
+    return ["-oBatchMode=yes", *inventory.ssh_options(fleet.workdir, device)]
 
 
 def over_ssh(fleet, device, command):
@@ -354,6 +351,10 @@ def test_a_kept_fleet_is_up_until_it_is_taken_down(tmp_path):
         first, second = command("up"), command("up")
         asked = command("ask", "cabin", "do=state")
         inside = command("exec", "--", "ip", "route", "get", "192.0.2.11")
+        logged_in = command("ssh", "cabin", "get-unique-id")
+        command("off", "cabin")
+        off, state = command("ssh", "cabin", "true"), command("status")
+        on, again_in = command("on", "cabin"), command("ssh", "cabin", "get-unique-id")
         refused = command("reboot", "boat")
     finally:
         ended, again = command("down"), command("down")
@@ -363,6 +364,9 @@ def test_a_kept_fleet_is_up_until_it_is_taken_down(tmp_path):
     assert second.stderr == f"fleet: a fleet is up already in {tmp_path}/kept\n"
     assert json.loads(asked.stdout)["load_w"] == 2000
     assert "dev gx src 192.0.2.1" in inside.stdout
+    assert logged_in.stdout == again_in.stdout == "c0619ab00002\n"
+    assert (off.returncode, on.returncode) == (255, 0), off.stderr + on.stderr
+    assert state.stdout.splitlines()[1].endswith(" off")
     assert refused.stderr == "fleet: no device boat: there are harbour, cabin\n"
     assert (ended.stdout, again.stdout) == ("fleet: stopped\n", "fleet: none was up\n")
     assert not traces(tmp_path, [])

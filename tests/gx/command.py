@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from gx import inventory
 from gx.fleet import Fleet, down
@@ -27,19 +28,22 @@ def main() -> int:
         ("down", "stop everything and remove its files"),
         ("status", "show the devices"),
         ("exec", "run a command where the controller is"),
+        ("ssh", "log in to a device, or run a command there"),
+        ("off", "turn a device off"),
+        ("on", "turn it on again"),
         ("reboot", "reboot a device"),
         ("ask", "send a request to a device's simulated site, as do=load w=41000"),
     ):
         options = verbs.add_parser(verb, help=about)
         options.add_argument("--dir", type=Path, default=WORKDIR, help="where its files are")
-        if verb in ("reboot", "ask"):
+        if verb not in ("up", "down", "status", "exec"):
             options.add_argument("device")
-        if verb in ("exec", "ask"):
+        if verb in ("exec", "ask", "ssh"):
             options.add_argument("words", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     if "words" in given:
         given.words = given.words[given.words[:1] == ["--"] :]
-        if not given.words:
+        if not given.words and given.verb != "ssh":
             parser.error(f"{given.verb}: what?")
     try:
         return _do(given)
@@ -61,15 +65,27 @@ def _do(given: argparse.Namespace) -> int:
     if given.verb == "status":
         return _status(fleet)
     if given.verb == "exec":
-        sys.stdout.flush()
-        command = fleet.command(*given.words, cwd=Path.cwd())
-        os.execvpe(command[0], command, fleet.environment())
+        _become(fleet, *given.words)
     device = fleet.device(given.device)
-    if given.verb == "reboot":
+    if given.verb == "ssh":
+        options = inventory.ssh_options(fleet.workdir, device)
+        _become(fleet, "ssh", *options, f"root@{device.address}", *given.words)
+    elif given.verb == "off":
+        device.stop()
+    elif given.verb == "on":
+        device.start()
+    elif given.verb == "reboot":
         device.reboot()
     else:
         print(json.dumps(device.ask(**dict(_pair(word) for word in given.words))))
     return 0
+
+
+def _become(fleet: Fleet, *words: str) -> NoReturn:
+    """Be a command of the controller from now on."""
+    sys.stdout.flush()
+    command = fleet.command(*words, cwd=Path.cwd())
+    os.execvpe(command[0], command, fleet.environment())
 
 
 def _up(workdir: Path) -> int:

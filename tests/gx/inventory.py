@@ -69,6 +69,18 @@ def known_hosts(workdir: Path) -> Path:
     return workdir / "ssh/known_hosts"
 
 
+def ssh_options(workdir: Path, device: Device) -> list[str]:
+    """Return options of ssh and sftp that check a device's key under its inventory name."""
+    options = {
+        "IdentitiesOnly": "yes",
+        "IdentityFile": _key(workdir),
+        "UserKnownHostsFile": known_hosts(workdir),
+        "HostKeyAlias": device.spec.name,
+        "StrictHostKeyChecking": "yes",
+    }
+    return ["-F", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())]
+
+
 def environment(workdir: Path) -> dict[str, str]:
     """Return the environment for a command of the controller.
 
