@@ -6,7 +6,7 @@ Handed a bus, a clock and a place for its status; it starts no loop and speaks n
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping
 
 from export_limiter import status
 from export_limiter.backstop import Backstop
@@ -50,7 +50,7 @@ class Service:
         publish: Callable[[Dict[str, Any]], None],
         clock: Clock,
         wall_clock: Clock,
-        earlier: Optional[Mapping[str, Any]] = None,
+        earlier: Mapping[str, Any],
     ) -> None:
         self._config = config
         self._identity = identity
@@ -58,8 +58,8 @@ class Service:
         self._publish = publish
         self._clock = clock
         self._wall_clock = wall_clock
-        self._earlier_w = status.written_by(earlier or {})
-        self._stored_at = (earlier or {}).get("stored_writes_at", ())
+        self._earlier_w = status.written_by(earlier)
+        self._stored_at = earlier.get("stored_writes_at", ())
         self.site = Site()
         self._measuring = Measuring(self.site, config.max_grid_export_w is not None)
         self._methods = Methods(config.methods, floor_w(config))

@@ -44,7 +44,7 @@ class Rig:
             self.statuses.append,
             lambda: self.now,
             lambda: self.wall,
-            earlier,
+            earlier or {},
         )
         self.bus = FakeBus(services or ess_site(), self.service)
         self.service.attach(self.bus)
