@@ -46,12 +46,13 @@ NO_CHANGE = Bounds()
 class OutputLimit:
     """The inverter's own output: the cap that meets it is the limit itself, armed beforehand.
 
-    With ``share_w`` that is one phase's share, where the control point knows only the total.
+    With ``per_phase`` strict that is one phase's share, where the control point knows only the
+    total.
     """
 
-    def __init__(self, limit_w: float, share_w: Optional[float] = None) -> None:
+    def __init__(self, limit_w: float, config: Config) -> None:
         self._limit_w = limit_w
-        self._share_w = limit_w if share_w is None else share_w
+        self._share_w = limit_w / config.phase_count if config.per_phase == "strict" else limit_w
         self._other = Highest()
 
     def bounds(self, other_w: Optional[float], stored: bool, per_phase: bool, now: float) -> Bounds:

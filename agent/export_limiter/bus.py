@@ -90,14 +90,9 @@ class Bus:
                 self._peers.get(name, path, timeout_s, compare)
 
         def compare(now: Any, error: Optional[str]) -> None:
-            if error is not None:
-                done(error)
-            elif now is None and value < 0:
-                done(None)  # some versions show "no limit" as no value
-            elif not isinstance(now, (int, float)) or abs(now - value) > 1:
-                done("reads back as %s" % now)
-            else:
-                done(None)
+            holds = isinstance(now, (int, float)) and abs(now - value) <= 1
+            holds = holds or (now is None and value < 0)  # some versions show "no limit" so
+            done(error if error is not None or holds else "reads back as %s" % now)
 
         self._peers.set(name, path, wrap(value), timeout_s, written)
 

@@ -30,8 +30,6 @@ LOOK_BACK_S = 5.0  # a cap above the highest output of this long binds nothing
 HIGHEST_POWER_W = 1_000_000.0  # the range's end where neither limit nor nominal power is known
 QUIET_MOVE_W = 200.0  # a cap that binds nothing is not rewritten for less
 STORED_INCREASE_HOLD_S = 600.0
-
-
 VOLATILE_TOTAL = Actuator()
 
 

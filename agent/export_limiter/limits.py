@@ -75,21 +75,15 @@ class Limits:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._output: Optional[OutputLimit] = None
-        self.export: Optional[ExportLimit] = None
+        output_w, export_w = config.max_multiplus_output_w, config.max_grid_export_w
+        self._output = None if output_w is None else OutputLimit(output_w, config)
+        self.export = None if export_w is None else ExportLimit(export_w, config)
         self._output_share: Optional[PhaseShare] = None
         self._export_share: Optional[PhaseShare] = None
-        output_w, export_w = config.max_multiplus_output_w, config.max_grid_export_w
-        strict = config.per_phase == "strict"
-        if output_w is not None:
-            share_w = output_w / config.phase_count if strict else None
-            self._output = OutputLimit(output_w, share_w)
-            if config.per_phase and not strict:
-                self._output_share = PhaseShare(output_w, config)
-        if export_w is not None:
-            self.export = ExportLimit(export_w, config)
-            if config.per_phase:
-                self._export_share = PhaseShare(export_w, config)
+        if output_w is not None and config.per_phase is True:  # "strict" is armed beforehand
+            self._output_share = PhaseShare(output_w, config)
+        if export_w is not None and config.per_phase:
+            self._export_share = PhaseShare(export_w, config)
         self.follows_site = self.export is not None or config.per_phase is True
 
     def bounds(self, tick: Tick) -> Bounds:
