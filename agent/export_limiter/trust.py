@@ -28,9 +28,8 @@ class Trust:
 
     def notice_other_writers(self, verdict: Verdict, now: float) -> None:
         """Have a cap that was taken away or raised put right; not for ever."""
-        if not verdict.enforceable or not self._writer.changed_under_us():
+        if not verdict.enforceable or not self._writer.notice_change():
             return
-        self._writer.renew()
         point = self._writer.point
         # A stored setting is the user's as well, who may move it twice: put right, in the budget.
         if point is not None and not point.stored and self.effect.changed_by_another(now):

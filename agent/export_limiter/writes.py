@@ -99,14 +99,12 @@ class Writer:
         point, present_w = self.point, self.present_w()
         if point is None or self.busy:
             return cap_w, False
-        if not self._is_ours(present_w):
-            if present_w is not None and present_w <= cap_w:
-                return present_w, True
-            return cap_w, False
-        found_w = methods.limit_of(self._found.found(str(point)))
-        if found_w is None or point.override:
-            return cap_w, False
-        return min(cap_w, found_w), False
+        ours = self._is_ours(present_w)
+        if present_w is not None and present_w <= cap_w and not ours:
+            return present_w, True
+        written_over = ours and not point.override
+        found_w = methods.limit_of(self._found.found(str(point))) if written_over else None
+        return cap_w if found_w is None else min(cap_w, found_w), False
 
     def _is_ours(self, present_w: Optional[float]) -> bool:
         assert self.point is not None
@@ -117,10 +115,10 @@ class Writer:
         ours_w = [w for w in (self.written_w, self._unanswered_w) if w is not None]
         return any(abs(present_w - w) <= len(self.point.paths) for w in ours_w)
 
-    def changed_under_us(self) -> bool:
-        """Whether the cap that we put there was taken away, or raised; a lower one is respected.
+    def notice_change(self) -> bool:
+        """Whether the cap that we put there was taken away, or raised: then it is written anew.
 
-        Each change is told once: not while it is still to be put right.
+        A lower one is respected. Each change is told once: not while it is still to be put right.
         """
         if self.written_w is None or self.point is None or self._config.dry_run:
             return False
@@ -128,11 +126,8 @@ class Writer:
             return False
         present_w = self.present_w()
         raised = present_w is not None and present_w > self.written_w + len(self.point.paths)
-        return present_w is None or (raised and not self._is_ours(present_w))
-
-    def renew(self) -> None:
-        """Write at the next tick even though the cap is unchanged."""
-        self.stale = True
+        self.stale = present_w is None or (raised and not self._is_ours(present_w))
+        return self.stale
 
     def left(self, service: str) -> None:
         """The service is gone, and with it the cap; nobody has changed it."""

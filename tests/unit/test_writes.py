@@ -131,7 +131,7 @@ def test_a_dry_run_writes_nothing_and_goes_on(tmp_path):
     assert rig.values == []
     assert rig.caps == [5000, 4000]
     assert rig.counters == (0, 0, 0)
-    assert not rig.writer.changed_under_us()
+    assert not rig.writer.notice_change()
 
 
 # --- the budget
@@ -197,7 +197,7 @@ def test_a_cap_that_was_taken_away_or_raised_is_noticed(rig, present_w, changed)
 
     rig.bus.tell(HUB4, **{OVERRIDE: present_w})
 
-    assert rig.writer.changed_under_us() == changed
+    assert rig.writer.notice_change() == changed
 
 
 def test_a_service_that_left_took_its_cap_with_it(rig):
@@ -207,7 +207,7 @@ def test_a_service_that_left_took_its_cap_with_it(rig):
     rig.bus.tell(HUB4, **{OVERRIDE: None})
     rig.writer.left(HUB4)
 
-    assert not rig.writer.changed_under_us()
+    assert not rig.writer.notice_change()
     rig.put(5000.0, 1.0)
     assert rig.values == [5000, 5000]
 
@@ -218,7 +218,7 @@ def test_what_was_read_back_is_known_before_its_signal(rig):
 
     rig.put(5000.0)
 
-    assert not rig.writer.changed_under_us()
+    assert not rig.writer.notice_change()
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_a_write_that_is_carried_out_late_is_no_change_of_anothers(rig):
     rig.put(5500.0)
 
     rig.bus.tell(HUB4, **{OVERRIDE: 5500.0})  # it woke up
-    noticed = rig.writer.changed_under_us()
+    noticed = rig.writer.notice_change()
     rig.bus.refuse = lambda path, value: None
     rig.put(5000.0)
 
