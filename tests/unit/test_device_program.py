@@ -598,6 +598,7 @@ def test_remove_releases_within_the_time_it_has(site, tmp_path):
     reply = device.carry_out(site, request(verb="remove", release_s=600))
 
     assert reply["state"] == "removed"
+    assert reply["msg"] == "the limit is released, nothing is left on the device"
     told = (tmp_path / "log").read_text().splitlines()[-1]
     assert told == "release --config config.json --within 600"
 

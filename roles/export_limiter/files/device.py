@@ -118,8 +118,6 @@ def probe(place, request):
         "machine": read(place.at("etc/venus/machine")).strip(),
         "python": "%d.%d.%d" % sys.version_info[:3],
         "first_version": os.path.exists(place.at("data/dbus-limit")),
-        "load": os.getloadavg()[0],
-        "free_kb": place.free_kb(),
         "installed": os.path.lexists(place.base),
         "current": current,
         "since": os.lstat(place.of("current")).st_mtime if current else None,
@@ -186,8 +184,9 @@ def fit(place, request):
         told = "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
         raise FaultError(told)
     need_kb = request["min_free_kb"] + 3 * sum(map(len, request["files"].values())) // 1024
-    if place.free_kb() < need_kb:
-        raise FaultError("/data has %d kB free, %d kB are needed" % (place.free_kb(), need_kb))
+    free_kb = shutil.disk_usage(place.at("data")).free // 1024
+    if free_kb < need_kb:
+        raise FaultError("/data has %d kB free, %d kB are needed" % (free_kb, need_kb))
     if not eventually(lambda: os.getloadavg()[0] <= request["max_load"], LOAD_S):
         told = "the load is %.1f, at most %g is allowed" % (os.getloadavg()[0], request["max_load"])
         raise FaultError(told)
@@ -544,10 +543,6 @@ class Place:
                 told[rows + "_fields"] = told.pop("fields", [])
         return dict(told, monotonic_s=time.monotonic(), clock_s=time.time())
 
-    def free_kb(self):
-        """What is free for us on /data."""
-        return shutil.disk_usage(self.at("data")).free // 1024
-
     def foreign(self):
         """What lies in our directory and is not ours."""
         names = os.listdir(self.base) if os.path.isdir(self.base) else []
@@ -653,15 +648,12 @@ class Daemontools:
     def __init__(self, place):
         self.place = place
         self.built = place.at("run/service/" + NAME)
+        self.boot = place.boot_line
 
     def state(self):
         """Process id and seconds of uptime, both ``None`` when it is not up."""
         told = re.search(r": up \(pid (\d+)\) (\d+) seconds", run("svstat", self.built)[1])
         return (int(told.group(1)), int(told.group(2))) if told else (None, None)
-
-    def boot(self):
-        """Whether it is started at boot."""
-        return self.place.boot_line()
 
     def restart(self):
         """Run ``current``, building the service where there is none."""
