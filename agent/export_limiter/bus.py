@@ -107,9 +107,8 @@ class Bus:
     def _on_names(self, names: Any, error: Optional[str]) -> None:
         if error is not None:
             raise RuntimeError("the bus does not list its names: %s" % error)
-        for name in names:
-            if self._watched(str(name)):
-                self._find_owner(str(name))
+        for name in filter(self._watched, map(str, names)):
+            self._find_owner(name)
 
     def _find_owner(self, name: str) -> None:
         def found(owner: Any, error: Optional[str]) -> None:

@@ -78,7 +78,7 @@ class Limiter:
             return
         if self.cap_w is not None and cap_w < self.cap_w and self._above_limit:
             self._gain.hold()
-        if self.cap_w is not None and self._limits.export and self._binding():
+        if self._limits.export and self._binding():
             self._limits.export.hunting.moved(cap_w, now)
         self.cap_w = cap_w
         self._changed_at = now

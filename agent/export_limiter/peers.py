@@ -7,8 +7,8 @@ must not be polled on; it gets no answer of its own, at once and from here.
 
 from __future__ import annotations
 
-import functools
 import logging
+from functools import partial
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from export_limiter import victron
@@ -43,13 +43,11 @@ class Peers:
 
     def get(self, name: str, path: str, timeout_s: float, done: Done) -> None:
         """GetValue; see :meth:`Calls.get`."""
-        self._ask(name, path, done, lambda then: self._calls.get(name, path, timeout_s, then))
+        self._ask(name, path, done, partial(self._calls.get, name, path, timeout_s))
 
     def set(self, name: str, path: str, value: Any, timeout_s: float, done: Done) -> None:
         """SetValue; see :meth:`Calls.set`."""
-        self._ask(
-            name, path, done, lambda then: self._calls.set(name, path, value, timeout_s, then)
-        )
+        self._ask(name, path, done, partial(self._calls.set, name, path, value, timeout_s))
 
     def read(self, wanted: Sequence[Key], timeout_s: float, done: Answers) -> None:
         """GetValue of paths together; ``done`` gets those that answered in time, once."""
@@ -69,7 +67,7 @@ class Peers:
                 done(answers)
 
         for key in wanted:
-            self.get(key[0], key[1], timeout_s, functools.partial(answered, key))
+            self.get(key[0], key[1], timeout_s, partial(answered, key))
 
     def forget(self, name: str) -> None:
         """The name has another owner, or none."""

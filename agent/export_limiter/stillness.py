@@ -28,11 +28,7 @@ class Stillness:
         self._other_moved = self._cap_moved = False
 
     def note(
-        self,
-        values: Tuple[Any, ...],
-        other_w: Optional[float],
-        cap_w: Optional[float],
-        now: float,
+        self, values: Tuple[Any, ...], other_w: Optional[float], cap_w: Optional[float], now: float
     ) -> None:
         """Take in what was read now, another's power and our cap."""
         if values != self._values:
