@@ -158,14 +158,12 @@ def _run(options: argparse.Namespace) -> int:
         loop.every(CATCH_UP_S, quiet.catch_up)
     log.info("version %s, %s", identity.version, summary(config))
     recording = Recording(config, options.runtime_dir, options.state_dir, time.monotonic())
-    audience = Audience(published, status_file, recording)
+    bus = Bus(connection, loop.guard)
+    audience = Audience(bus, published, status_file, recording)
     found = FoundValues(options.state_dir)
     clocks = time.monotonic, time.time
-    service = Service(config, identity, found, audience.tell, *clocks, status_file.earlier)
-    bus = Bus(connection, service, loop.guard)
-    service.attach(bus)
-    audience.attach(bus)
-    bus.start()
+    service = Service(config, identity, bus, found, audience.tell, *clocks, status_file.earlier)
+    bus.start(service)
 
     def stop() -> None:
         service.stop()
@@ -198,7 +196,7 @@ def _discover(options: argparse.Namespace) -> int:
 
     loop = Loop()
     site = Site()
-    Bus(connect(options.bus), site, loop.guard).start()
+    Bus(connect(options.bus), loop.guard).start(site)
     loop.after(DISCOVER_S, lambda: loop.end(0))
     loop.run()
     methods, now = Methods(METHOD_NAMES, floor_w(Config())), time.monotonic()
@@ -223,7 +221,7 @@ def _release(options: argparse.Namespace) -> int:
         print("the agent is running: stop it first", file=sys.stderr)
         return 1
     site = Site()
-    bus = Bus(connection, site, loop.guard)
+    bus = Bus(connection, loop.guard)
 
     def finished(error: Optional[str]) -> None:
         if error:
@@ -232,7 +230,7 @@ def _release(options: argparse.Namespace) -> int:
 
     found = FoundValues(options.state_dir)
     release = Release(config, site, bus, found, _last_status(options) or {}, finished)
-    bus.start()
+    bus.start(site)
     loop.after(DISCOVER_S, lambda: loop.every(config.control_interval_s, release.tick))
     too_long = "not released within %.0f s" % options.within
     loop.after(options.within, lambda: release.give_up(too_long))

@@ -20,15 +20,14 @@ log = logging.getLogger(__name__)
 class Audience:
     """``published`` is our own D-Bus service, which shows a status."""
 
-    def __init__(self, published: Any, status_file: StatusFile, recording: Recording) -> None:
+    def __init__(
+        self, bus: Any, published: Any, status_file: StatusFile, recording: Recording
+    ) -> None:
+        self._bus = bus
         self._published = published
         self._status_file = status_file
         self._recording = recording
         self._telling, self._notices = Telling(), Notices()
-
-    def attach(self, bus: Any) -> None:
-        """The bus comes later: it reports to the service that tells us."""
-        self._bus = bus
 
     def tell(self, status: Dict[str, Any]) -> None:
         """The status of one tick."""

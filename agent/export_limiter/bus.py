@@ -50,18 +50,18 @@ class _Service:
 class Bus:
     """One connection; ``guard`` wraps callbacks so that a failing one ends the process."""
 
-    def __init__(self, connection: Any, listener: Listener, guard: Guard) -> None:
+    def __init__(self, connection: Any, guard: Guard) -> None:
         self._connection = connection
         self._calls = Calls(connection, guard)
         self._peers = Peers(self._calls, self._scan)
-        self._listener = listener
         self._guard = guard
         self._services: Dict[str, _Service] = {}
         self._matched: Set[str] = set()
         self._malformed: Set[str] = set()
 
-    def start(self) -> None:
+    def start(self, listener: Listener) -> None:
         """Subscribe to services coming and going, then look at those that are there."""
+        self._listener = listener
         self._connection.add_message_filter(self._guard(self._on_message))
         self._match(
             "type='signal',sender='%s',member='NameOwnerChanged',arg0namespace='%s'"

@@ -46,6 +46,7 @@ class Service:
         self,
         config: Config,
         identity: Identity,
+        bus: Any,
         found: FoundValues,
         publish: Callable[[Dict[str, Any]], None],
         clock: Clock,
@@ -54,12 +55,12 @@ class Service:
     ) -> None:
         self._config = config
         self._identity = identity
+        self._bus = bus
         self._found = found
         self._publish = publish
         self._clock = clock
         self._wall_clock = wall_clock
         self._earlier_w = status.written_by(earlier)
-        self._stored_at = earlier.get("stored_writes_at", ())
         self.site = Site()
         self._measuring = Measuring(self.site, config.max_grid_export_w is not None)
         self._methods = Methods(config.methods, floor_w(config))
@@ -70,14 +71,9 @@ class Service:
         self._rescanned_at = self._started_at = self._state_since = clock()
         self._sayings = Sayings()
         self._judgement = Judgement(STARTING, "", False, None, False)
-
-    def attach(self, bus: Any) -> None:
-        """The bus reports to us, so it comes second."""
-        self._bus = bus
-        self.writer = Writer(
-            self._config, bus, self.site, self._found, self._clock, self._stored_at
-        )
-        self._backstop = Backstop(self._config, self.site, self._found, self.writer)
+        stored_at = earlier.get("stored_writes_at", ())
+        self.writer = Writer(config, bus, self.site, found, clock, stored_at)
+        self._backstop = Backstop(config, self.site, found, self.writer)
         self._trust = Trust(self._methods, self.writer, self._backstop)
 
     # Told by the bus

@@ -54,7 +54,6 @@ class Device:
         self._owned = set()
         self._late = []
         if service:
-            service.attach(self)
             self._tell_owners()
 
     def advance(self, dt_s: float) -> None:

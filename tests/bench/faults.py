@@ -99,6 +99,7 @@ class Site:
         self._service = Service(
             self.config,
             Identity("bench", None, 1, 0.0),
+            self.device,
             FoundValues(self._folder.name),
             self.status_told,
             lambda: self.plant.t_s,

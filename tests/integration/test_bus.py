@@ -81,8 +81,8 @@ log.handlers = [logging.Handler()]
 log.handlers[0].emit = lambda record: said.append(record.getMessage())
 
 connection, listener = Connection(), Listener()
-bus = module.Bus(connection, listener, lambda callback: callback)
-bus.start()
+bus = module.Bus(connection, lambda callback: callback)
+bus.start(listener)
 """
 
 

@@ -119,10 +119,8 @@ class Device:
         identity = Identity("1.0", None, 1, 1.0)
         clocks = (lambda: self.now, lambda: 1.7e9 + self.now)
         earlier = self.status_file.earlier
-        self.service = Service(config, identity, self.found, self.tell, *clocks, earlier)
-        self.audience = Audience(Shown(), self.status_file, self.recording)
-        self.service.attach(self.bus)
-        self.audience.attach(self.bus)
+        self.service = Service(config, identity, self.bus, self.found, self.tell, *clocks, earlier)
+        self.audience = Audience(self.bus, Shown(), self.status_file, self.recording)
         self.bus.listener = self.service
         self.bus.announce()
 

@@ -37,17 +37,17 @@ class Rig:
         self.wanted_w = 6000  # what the load wants of the inverter
         self.obeys = True
         given = {"max_multiplus_output_w": 5000.0, "phase_count": 1, **config}
-        self.service = Service(
+        self.bus = FakeBus(services or ess_site(), None)
+        self.service = self.bus.listener = Service(
             Config(**given),
             Identity("1.0", None, 1, 1.0),
+            self.bus,
             FoundValues(str(tmp_path)),
             self.statuses.append,
             lambda: self.now,
             lambda: self.wall,
             earlier or {},
         )
-        self.bus = FakeBus(services or ess_site(), self.service)
-        self.service.attach(self.bus)
         if announce:
             self.bus.announce()
 
