@@ -148,7 +148,7 @@ class Measuring:
     def _phase_export_w(self, main: str, phase: str) -> Optional[float]:
         key = self._import_key(main)
         import_w = self._read_w(key[0], victron.of_phase(key[1], phase)) if key else None
-        return None if import_w is None else -import_w
+        return None if import_w is None else 0.0 - import_w  # never -0.0
 
     def _import_key(self, main: Optional[str]) -> Optional[Key]:
         """What the site draws is told by the grid meter, else by the AC input."""

@@ -171,4 +171,4 @@ def _duration(seconds: float) -> str:
 
 
 def _w(power_w: Optional[float]) -> str:
-    return "---" if power_w is None else "%.0f W" % power_w
+    return "---" if power_w is None else "%d W" % round(power_w)  # never -0 W

@@ -137,3 +137,9 @@ def test_only_victron_spells_names_of_victron(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_can_be_read_in_one_sitting(module):
     assert len((AGENT / f"{module}.py").read_text().splitlines()) <= 250
+
+
+def test_the_package_tells_what_each_module_is_for():
+    told = re.findall(r"``(\w+)``", ast.get_docstring(parsed("__init__")) or "")
+
+    assert sorted(told) == MODULES

@@ -329,6 +329,14 @@ def test_phases_are_measured_where_they_count():
     assert measurement.output_w == 5780
 
 
+def test_a_phase_that_draws_nothing_feeds_nothing_in():
+    """Minus zero would be told as -0 W."""
+    services = with_values(**PHASES_1)
+    services[METER].update({"/Ac/L1/Power": 0.0})
+
+    assert str(Rig(services).measure(per_phase=True).phase_exports_w) == "(0.0,)"
+
+
 @pytest.mark.parametrize(
     ("systems", "export_limited", "per_phase", "calls"),
     [

@@ -129,6 +129,15 @@ def test_each_phase_has_what_is_polled_of_it(tmp_path):
     assert [phase["grid_export_w"] for phase in phases] == [-1, -2, 3]
 
 
+def test_a_little_less_than_nothing_is_shown_as_nothing(tmp_path):
+    status = {**status_of(tmp_path), "inverter_output_w": -0.4, "grid_export_w": -1.4}
+
+    shown = status_screen(status, 1.0)
+
+    assert "inverter output  0 W " in shown
+    assert "grid export      -1 W " in shown
+
+
 def test_the_screen_has_a_line_for_each_phase_of_several(tmp_path):
     signalled = status_screen(status_of(tmp_path, three_phases()), 3.2).splitlines()
     polled_w = (100.0, 200.0, 300.0), (-1.0, -2.0, 3.0)
