@@ -247,7 +247,7 @@ def test_edited_tree_is_deployed_only_when_its_digits_are_typed(
     told = " ".join(played.text.split())
     assert f"Their sha256 is {edited.sha256}." in told
     assert ("Nothing was touched" in told, played.code) == ((False, 0) if named else (True, 2))
-    assert played.states == ({"dayfly": "not tried"} if named else {})
+    assert played.states == {"dayfly": "not tried"}
 
 
 def test_first_version_on_the_device_is_refused_with_what_removes_it(controller, make_device):
