@@ -12,8 +12,9 @@ from export_limiter.recent import Recent
 class Measurement(NamedTuple):
     """One poll of the site, W; ``None`` where the bus gave no usable figure this time.
 
-    ``output_w`` is what all inverters deliver themselves, ``controlled_w`` the part of the one
-    inverter that obeys the cap. The phase tuples follow L1, L2, L3 and are empty when unknown.
+    ``output_w`` is what all inverters deliver themselves (of some by the poll of their last turn),
+    ``controlled_w`` the part of the one inverter that obeys the cap. The phase tuples follow L1,
+    L2, L3 and are empty when unknown.
     ``frozen`` names quantities whose figure is there but no longer lives: "output" (of the one
     inverter), "others" (of an inverter beside it), "export".
     With ``inverter_gone`` fewer inverters are there than there have been, and ``output_w`` is

@@ -23,7 +23,9 @@ PowerOf = Callable[[str], Optional[float]]  # the power of a path such as victro
 # An inverter that returns under another name may for some seconds be there twice.
 COUNTED_S = 10.0
 IDLE_W = 50.0  # an idle inverter stands still, whatever the rest of the site does
-MOST_POLLED = 9.8  # values in one tick of a second; with the refresh of the cap not above ten calls
+# Values a second, on average; with the refresh of the cap that is not above ten calls.
+MOST_POLLED = 9.8
+LONGEST_TURN_S = 8.0  # what is read twice within 14 s may be found to stand still
 
 
 class Measuring:
@@ -41,6 +43,7 @@ class Measuring:
         self._stillness: Dict[str, Stillness] = {}
         self._wanted: List[Key] = []
         self._others_polled_at = -math.inf
+        self._left_out: Set[str] = set()  # inverters that have not their turn in this poll
         self._readings: Readings = {}
         self._outputs: Dict[str, Optional[float]] = {}
         self._live: Set[Key] = set()  # phases that have had a value
@@ -60,13 +63,15 @@ class Measuring:
             each = per_phase and self._export_limited
             wanted += self._power_keys(meter, victron.GRID_POWER, each)
         others = [(name, path) for name, path in wanted if name not in (main, meter)]
-        turn_s = len(others) / (MOST_POLLED - (len(wanted) - len(others)))
+        turn_s = min(LONGEST_TURN_S, len(others) / (MOST_POLLED - len(wanted) + len(others)))
         # One that did not answer has nothing that could stand meanwhile: it is asked at once.
         all_stand = all(self._outputs.get(name) is not None for name, _ in others)
         if turn_s > 1.0 and all_stand and now - self._others_polled_at < turn_s:
             wanted = [key for key in wanted if key not in others]
+            self._left_out = {name for name, _ in others}
         else:
             self._others_polled_at = now
+            self._left_out = set()
         self._wanted = wanted
         return wanted
 
@@ -75,12 +80,11 @@ class Measuring:
     ) -> Measurement:
         """The measurement from one poll. Out and ActiveIn are never taken from two moments.
 
-        The output of an inverter that was not asked this time is that of the last.
+        The output of an inverter that was left out this time is that of the last.
         """
         self._readings = readings
-        asked = {name for name, _ in self._wanted}
         outputs = self._outputs = {
-            name: self._output_w(name) if name in asked else self._outputs.get(name)
+            name: self._outputs.get(name) if name in self._left_out else self._output_w(name)
             for name in self._site.inverters()
         }
         main = self._site.main_inverter()

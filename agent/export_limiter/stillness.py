@@ -14,8 +14,8 @@ FROZEN_CAP_W = 200.0
 class Stillness:
     """How long a service has repeated the same values, and what moved meanwhile.
 
-    ``frozen``: they stood still since our cap or, for longer where no reduction is ``due``,
-    another's power moved, as it was found when they were read last.
+    ``frozen``: they stood still for some seconds, longer where no reduction is ``due``, in which
+    our cap or another's power moved; as it was found when they were read last.
     """
 
     def __init__(self, due: bool) -> None:

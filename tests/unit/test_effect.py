@@ -48,6 +48,12 @@ def test_a_device_that_shows_no_cap_does_not_take_it_over():
     assert fault == (CONFIRM_S, "does not take the cap over: it applies no limit")
 
 
+def test_a_cap_that_is_applied_no_longer_is_not_taken_over():
+    fault = first_fault([5000.0] * 60, [5000.0] * 5 + [None] * 55, [1000.0] * 60)
+
+    assert fault == (5 + CONFIRM_S, "does not take the cap over: it applies no limit")
+
+
 def test_our_limit_at_another_point_confirms_nothing():
     fault = first_fault([4997.0] * 60, [4000.0] * 60, [1000.0] * 60, elsewhere_w=4000.0)
 

@@ -165,6 +165,28 @@ def test_a_system_whose_unit_is_gone_is_missed():
     assert rig.measure(15.0).inverter_gone
 
 
+def test_an_inverter_that_has_come_back_without_its_power_has_no_output():
+    """Its first figure is that of another owner: it was not left out, it does not tell."""
+    rig = Rig()
+    before = rig.measure()
+    rig.site.vanished(VEBUS)
+    rig.site.appeared(VEBUS)
+    rig.site.learned(VEBUS, {"/Connected": 1, INPUT: 0})
+
+    assert (before.output_w, rig.measure(1.0).output_w) == (5950, None)
+
+
+def test_an_inverter_that_was_away_when_the_poll_was_sent_has_no_output():
+    rig = Rig()
+    rig.measure()
+    rig.site.vanished(VEBUS)
+    rig.measuring.polled_paths(False, 1.0)
+    rig.site.appeared(VEBUS)
+    rig.site.learned(VEBUS, rig.services[VEBUS])
+
+    assert rig.measuring.measure({}, None, 1.5).output_w is None
+
+
 def test_a_system_that_is_there_under_two_names_for_some_seconds_is_one():
     rig = Rig()
     for now in range(20):
@@ -393,6 +415,18 @@ def test_a_second_system_is_polled_in_turns_where_phases_are(other, paths, each_
     assert rig.polled == [paths if second % each_s == 0 else 0 for second in range(17)]
 
 
+def test_with_many_systems_a_turn_is_no_longer_than_eight_seconds():
+    """Two equal figures from more than 14 s apart would look frozen."""
+    rig = PhasesRig(**PHASES_3)
+    rig.services[THIRD] = dict(rig.services[OTHER])
+    rig.site.appeared(THIRD)
+    rig.site.learned(THIRD, rig.services[THIRD])
+
+    others_w(rig, range(17))
+
+    assert [second for second, paths in enumerate(rig.polled) if paths] == [0, 8, 16]
+
+
 def test_what_a_second_system_delivered_stands_until_its_next_turn():
     rig = PhasesRig()
 
@@ -552,6 +586,16 @@ def test_a_second_system_that_moves_within_14_s_is_not_frozen_between_its_turns(
     rig = PhasesRig()
 
     assert frozen_after(rig, 200, in_turns(rig, lambda second: second // 13)) is None
+
+
+def test_what_moved_before_a_change_is_no_sign_of_what_stands_still_after_it():
+    rig = Rig()
+
+    def move(second):
+        rig.change(METER, {"/Ac/Power": 50.0 + 100 * (second >= 5)})
+        rig.change(VEBUS, {OUT: 6000 + 10 * (second >= 10)})
+
+    assert frozen_after(rig, 120, move) is None
 
 
 def test_the_cap_of_ours_tells_nothing_of_a_second_system():

@@ -203,6 +203,15 @@ def test_a_verdict_stands_while_it_can_not_be_read():
     assert methods.choose(changed(settings={MODE: 3}), 1.0) != last
 
 
+def test_a_method_that_can_act_is_taken_where_the_one_before_can_not_be_read():
+    methods = Methods(["ess_override", "max_power"], 1000)
+    methods.choose(changed(), 0.0)
+
+    unread = changed(vebus={"/Settings/MaxPower": 6000.0, "/Ac/ActiveIn/ActiveInput": None})
+
+    assert methods.choose(unread, 1.0).method == "max_power"
+
+
 def test_a_verdict_on_what_was_given_up_stands_no_longer():
     methods = Methods(ESS, 1000)
     last = methods.choose(changed(), 0.0)
