@@ -4,6 +4,7 @@ import bz2
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -623,6 +624,79 @@ def test_remove_that_can_not_release_leaves_the_agent_running(site):
 
     assert site.service.pid
     assert site.current()
+
+
+# What the agent notes of a limit that stands.
+STANDS = json.dumps({"points": {"/Settings/CGwacs/MaxDischargePower": {"found": -1, "written": 5}}})
+
+
+def test_remove_keeps_all_where_a_limit_stands_and_no_release_is_here_to_release_it(site):
+    apply(site, request())
+    device.write(site.of("state.json"), STANDS)
+    shutil.rmtree(site.of("releases"))
+
+    with pytest.raises(device.FaultError) as fault:
+        device.carry_out(site, request(verb="remove"))
+
+    assert str(fault.value) == (
+        "nothing was removed: a limit of ours stands, and no release is here to release it; "
+        "deploy again, or remove with -e export_limiter_release_limit=false"
+    )
+    assert (site.service.pid is not None, site.boot_line()) == (True, "ours")
+    assert device.read(site.of("state.json")) == STANDS
+    assert device.carry_out(site, request(verb="remove", release_limit=False))["changed"]
+    assert not os.path.exists(site.base)
+
+
+@pytest.mark.parametrize("noted", [None, json.dumps({"points": {}})], ids=["never", "no more"])
+def test_remove_without_a_limit_and_without_a_release_leaves_nothing(site, noted):
+    apply(site, request())
+    if noted:
+        device.write(site.of("state.json"), noted)
+    shutil.rmtree(site.of("releases"))
+
+    reply = device.carry_out(site, request(verb="remove"))
+
+    assert reply["msg"] == "no limit was released, nothing is left on the device"
+    assert not os.path.exists(site.base)
+
+
+@pytest.mark.parametrize("spoiled", ["", "export-limiter"], ids=["gone", "damaged"])
+def test_remove_releases_by_the_confirmed_one_where_current_is_not_whole(site, tmp_path, spoiled):
+    apply(site, request(program=released(site, tmp_path / "log")))
+    apply(site, request(NEW))
+    device.write(site.of("state.json"), STANDS)
+    spoiled = site.release(site.current(), spoiled)
+    (os.unlink if os.path.isfile(spoiled) else shutil.rmtree)(spoiled)
+
+    reply = device.carry_out(site, request(verb="remove"))
+
+    assert reply["msg"].startswith("the limit is released")
+    assert "release --config" in (tmp_path / "log").read_text()
+
+
+def test_remove_that_was_cut_short_after_the_release_needs_no_release(site):
+    apply(site, request())
+    device.write(site.of("state.json"), json.dumps({"points": {}}))
+    shutil.rmtree(site.release(site.current(), "x"))
+    os.unlink(site.release(site.current(), "export-limiter"))
+    device.forget(site.of("current"))
+
+    assert device.carry_out(site, request(verb="remove"))["state"] == "removed"
+
+
+def test_remove_that_leaves_something_names_it_and_can_be_repeated(site):
+    apply(site, request())
+    log = Path(site.at("data/log/venus-export-limiter"))
+    log.parent.mkdir()
+    log.symlink_to("/nonexistent")  # as little to be removed as a mount
+
+    with pytest.raises(device.FaultError, match=f"^no limit was .*, but {log} is still there$"):
+        device.carry_out(site, request(verb="remove"))
+    log.unlink()
+
+    assert device.carry_out(site, request(verb="remove"))["state"] == "removed"
+    assert not os.path.exists(site.base)
 
 
 # A release on the disk

@@ -62,6 +62,9 @@ GOOD_IN_A_ROW = 3
 CRASHES = 4
 KEPT = 20  # ids in a list, verdicts
 
+STANDS = "nothing was removed: a limit of ours stands, and no release is here to release it; "
+STANDS += "deploy again, or remove with -e export_limiter_release_limit=false"
+
 
 class FaultError(Exception):
     """What was asked for can't be done; one line says why."""
@@ -181,8 +184,7 @@ def fit(place, request):
     """Refuse a release that is not the pinned one, or that the device has no room or time for."""
     sha256 = digest(manifest(request["files"]))
     if sha256 != request["sha256"]:
-        told = "the release has the sha256 %s, pinned is %s" % (sha256, request["sha256"])
-        raise FaultError(told)
+        raise FaultError("the release has sha256 %s, pinned is %s" % (sha256, request["sha256"]))
     need_kb = request["min_free_kb"] + 3 * sum(map(len, request["files"].values())) // 1024
     free_kb = shutil.disk_usage(place.at("data")).free // 1024
     if free_kb < need_kb:
@@ -214,26 +216,32 @@ def rollback(place, request):
 def remove(place, request):
     """Release the limit and leave the device as it was before the first deployment."""
     current = place.current()
-    # One that failed and went may have left a limit, too.
-    able = next(filter(place.has, [current, *place.listed("failed")[::-1]]), None)
-    within_s = request["release_s"]
-    releases = able and request["release_limit"] and os.path.exists(place.of("state.json"))
+    state = read(place.of("state.json")) if request["release_limit"] else ""
+    stands = '"written"' in state  # the agent's note of a limit, also in a file that was damaged
+    # Whole ones first. One that failed and went may have left a limit, too.
+    known = [current, *place.listed("confirmed")[::-1]] if stands else [current]
+    known = sorted(filter(place.has, known), key=lambda ident: bool(drifted(place, ident)))
+    able = next(filter(place.has, [*known, *place.listed("failed")[::-1]]), None)
+    if stands and not able:
+        raise FaultError(STANDS)
     try:
         place.service.remove()
-        if releases:
-            words = ("release", "--config", "config.json", "--within", str(within_s))
-            run_program(place.release(able), within_s + RESTART_S, *words)
+        if able and state:
+            words = ("release", "--config", "config.json", "--within", str(request["release_s"]))
+            run_program(place.release(able), request["release_s"] + RESTART_S, *words)
     except Exception as error:
-        if current:
+        if place.has(current):
             place.service.restart()
         told = "nothing was removed, the limit could not be released: %s" % described(error)["msg"]
         raise FaultError(told) from None
     # The next removal completes this one: it has nothing to release, and finds our directory last.
     forget(place.of("current"))
     place.remove_boot_line()
+    told = "the limit is released" if able and state else "no limit was released"
     for path in ("run/", "data/log/", "data/"):
         shutil.rmtree(place.at(path + NAME), ignore_errors=True)
-    told = "the limit is released" if releases else "no limit was released"
+        if os.path.lexists(place.at(path + NAME)):  # such as a mount
+            raise FaultError("%s, but %s is still there" % (told, place.at(path + NAME)))
     return {"changed": True, "state": "removed", "msg": told + ", nothing is left on the device"}
 
 
