@@ -354,7 +354,9 @@ def test_a_kept_fleet_is_up_until_it_is_taken_down(tmp_path):
         logged_in = command("ssh", "cabin", "get-unique-id")
         command("off", "cabin")
         off, state = command("ssh", "cabin", "true"), command("status")
+        asked_off, off_again = command("ask", "cabin", "do=state"), command("off", "cabin")
         on, again_in = command("on", "cabin"), command("ssh", "cabin", "get-unique-id")
+        on_again = command("on", "cabin")
         refused = command("reboot", "boat")
     finally:
         ended, again = command("down"), command("down")
@@ -367,6 +369,9 @@ def test_a_kept_fleet_is_up_until_it_is_taken_down(tmp_path):
     assert logged_in.stdout == again_in.stdout == "c0619ab00002\n"
     assert (off.returncode, on.returncode) == (255, 0), off.stderr + on.stderr
     assert state.stdout.splitlines()[1].endswith(" off")
+    assert (asked_off.returncode, asked_off.stderr) == (1, "fleet: cabin is off\n")
+    assert (off_again.returncode, off_again.stderr) == (1, "fleet: cabin is off already\n")
+    assert (on_again.returncode, on_again.stderr) == (1, "fleet: cabin is on already\n")
     assert refused.stderr == "fleet: no device boat: there are harbour, cabin\n"
     assert (ended.stdout, again.stdout) == ("fleet: stopped\n", "fleet: none was up\n")
     assert not traces(tmp_path, [])

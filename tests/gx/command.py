@@ -71,6 +71,8 @@ def _do(given: argparse.Namespace) -> int:
         options = inventory.ssh_options(fleet.workdir, device)
         _become(fleet, "ssh", *options, f"root@{device.address}", *given.words)
     elif given.verb == "off":
+        if not device.pid:
+            raise SimulationError(f"{given.device} is off already")
         device.stop()
     elif given.verb == "on":
         device.start()

@@ -188,6 +188,8 @@ class Device:
 
         Through a file descriptor of the directory: a socket's path may have 107 bytes only.
         """
+        if not self.pid:
+            raise SimulationError(f"{self.spec.name} is off")
         directory = os.open(self.sim, os.O_PATH)
         try:
             control = Control(Path(f"/proc/self/fd/{directory}/{self.control.name}"))
