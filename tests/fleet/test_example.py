@@ -338,7 +338,7 @@ REFUSED = {
 
 
 def test_refusal_is_what_the_report_says_and_not_how_the_run_before_ended(copy):
-    fault = "liepaja-yard: export_limiter_portal_id: this device is c0619ab10009"
+    fault = "export_limiter_portal_id: this device is c0619ab10009"
     before = copy.play("deploy", ANSWERING, *TWO, "--check")
     copy.say("liepaja-yard", REFUSED["portal id"][0])
 
@@ -347,7 +347,31 @@ def test_refusal_is_what_the_report_says_and_not_how_the_run_before_ended(copy):
     rows = json.loads((copy.directory / "report.json").read_text())
     assert (before.code, played.code) == (0, 2), before.text + played.text
     assert played.states == before.states == dict.fromkeys(TWO[1].split(","), "not tried")
-    assert all(row["reason"].startswith(f"refused: {fault}") for row in rows), rows
+    assert rows[0]["reason"].startswith(f"refused: liepaja-yard: {fault}"), rows
+    assert rows[1]["reason"].startswith(f"refused: {fault}"), rows
+
+
+@pytest.mark.parametrize("report", ["/nope/out.json", 5], ids=["nowhere", "no path"])
+def test_refusal_gives_its_reasons_though_the_report_can_not_be_written(copy, report):
+    copy.say("liepaja-yard", REFUSED["portal id"][0])
+
+    played = copy.play(
+        "deploy", ANSWERING, *TWO, "-e", json.dumps({"export_limiter_report": report})
+    )
+
+    told = " ".join(played.text.split())
+    assert played.code == 2, played.text
+    assert f"Nothing was touched: {REFUSED['portal id'][1]}" in told
+
+
+def test_refused_look_leaves_the_report_alone(copy):
+    report = copy.directory / "report.json"
+    report.write_text('[{"host": "riga-depot", "state": "confirmed", "reason": ""}]')
+
+    played = copy.play("discover", ANSWERING, *TWO, "-e", f"export_limiter_sha256={'b' * 64}")
+
+    assert (played.code, played.states) == (2, {"riga-depot": "confirmed"}), played.text
+    assert "Nothing was touched:" in played.text
 
 
 @pytest.mark.parametrize("playbook", ["rollback", "remove"])
@@ -379,7 +403,7 @@ def test_more_than_one_device_is_removed_only_when_they_are_named(copy):
     told = " ".join(refused.text.split())
     assert (refused.code, tried.code, removed.code) == (2, 0, 0), refused.text + removed.text
     assert (
-        "Nothing was touched: this removes the limit of 2 devices (riga-depot, liepaja-yard); "
+        "Nothing was touched: riga-depot, liepaja-yard: this removes the limit of 2 devices; "
         "allowed: --limit, or -e export_limiter_remove=all" in told
     )
     assert kept == [True, True]
@@ -409,6 +433,23 @@ def test_removal_that_fails_everywhere_ends_with_the_reasons(copy):
     assert base.exists()
 
 
+def test_removal_whose_last_link_ends_says_so_in_its_report(copy):
+    copy.install("riga-depot", copy.commit)
+    (copy.directory / "report.json").write_text(
+        '[{"host": "riga-depot", "state": "removed", "reason": ""}]'
+    )
+    gone = GONE.replace("LOST", "2") + ANSWERING
+    last = ("--limit", "riga-depot", "-e", "export_limiter_lost_link_s=1")
+
+    played = copy.play("remove", gone, *last)
+
+    assert (played.code, played.states) == (4, {"riga-depot": "pending"}), played.text
+    assert (
+        "riga-depot  pending  undecided, the device goes on alone, run it again: offline: "
+        in played.text
+    )
+
+
 def test_only_sites_on_the_pinned_release_go_back(copy):
     copy.install("riga-depot", copy.commit)
     copy.install("liepaja-yard", "b" * 40)
@@ -430,7 +471,10 @@ def test_only_sites_on_the_pinned_release_go_back(copy):
 
 @pytest.mark.parametrize(
     ("lost", "reason", "tried"),
-    [(9, "nothing was sent: ", True), (2, "undecided, the device decides by itself: ", False)],
+    [
+        (9, "nothing was sent: ", True),
+        (2, "undecided, the device goes on alone, run it again: ", False),
+    ],
     ids=["before", "after"],
 )
 def test_device_that_drops_off_stops_the_others_only_after_it_was_told(copy, lost, reason, tried):

@@ -194,7 +194,7 @@ def test_report_gives_every_device_exactly_one_state() -> None:
     rows = {row["host"]: row["state"] for row in found}
 
     assert [row["reason"] for row in found[3:]] == [
-        "undecided, the device decides by itself: offline: broken pipe",
+        "undecided, the device goes on alone, run it again: offline: broken pipe",
         "offline: timed out",
         "nothing was sent: offline: broken pipe",
         "nothing is installed",
@@ -208,6 +208,31 @@ def test_report_gives_every_device_exactly_one_state() -> None:
         "f": "pending",
         "g": "not tried",
     }
+
+
+def test_refusal_tells_each_device_of_its_own_faults() -> None:
+    faults = ["b: one", "b: two", "a, bb: three: 3", "b, c: four", "all of it"]
+
+    rows = fleet.refusal(["a", "b", "c", "d"], faults)
+
+    assert [row["reason"] for row in rows] == [
+        "refused: three: 3",
+        "refused: one; two; four",
+        "refused: four",
+        "refused: b: one; and 4 more",
+    ]
+    assert [row["host"] for row in rows] == ["a", "b", "c", "d"]
+    assert {row["state"] for row in rows} == {"not tried"}
+    assert fleet.refusal(["d"], faults[:1])[0]["reason"] == "refused: b: one"
+
+
+def test_refusal_grows_with_the_fleet_and_not_with_its_square() -> None:
+    def size(count: int) -> int:
+        hosts = [f"site-{number:03}" for number in range(count)]
+        each = [f"{host}: a fault" for host in hosts]
+        return len(json.dumps(fleet.refusal(hosts, [*each, f"{', '.join(hosts)}: no commit"])))
+
+    assert size(500) == 10 * size(50)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Name the filters."""
-        public = (preflight, failed, report, status, check, table)
+        public = (preflight, refusal, failed, report, status, check, table)
         return {f"export_limiter_{function.__name__}": function for function in public}
 
 
@@ -83,6 +83,15 @@ def wave_sizes(waves: Iterable[Any], count: int) -> list[int]:
         share = math.ceil(count * float(wave[:-1]) / 100) if wave.endswith("%") else int(wave)
         sizes.append(max(1, share))
     return sizes or [max(1, count)]
+
+
+def refusal(hosts: Iterable[str], faults: list[str]) -> list[dict[str, str]]:
+    """Every device as not tried, with the faults that begin with its name, else with the first."""
+    named = [fault.partition(": ") for fault in faults]
+    own = {h: [told for names, _, told in named if h in names.split(", ")] for h in hosts}
+    others = [faults[0], f"and {len(faults) - 1} more"][: len(faults)]
+    reasons = {host: "refused: " + "; ".join(told or others) for host, told in own.items()}
+    return [{"host": h, "state": "not tried", "reason": told} for h, told in reasons.items()]
 
 
 def failed(hosts: Iterable[str], hostvars: Mapping[str, Any], over: bool = False) -> list[str]:
@@ -209,15 +218,15 @@ def _not_reached(probe: Mapping[str, Any]) -> str:
 
 
 def _applied(hostvars: Mapping[str, Any], host: str) -> dict[str, Any] | None:
-    """The verdict of a device that was tried; without a link it decides by itself."""
+    """The verdict of a device that was tried; without a link it goes on alone."""
     reply = hostvars[host].get("__export_limiter_apply", {"skipped": True})
     if reply.get("skipped") or reply.get("state"):
         return None if reply.get("skipped") else reply
     told = str(reply.get("msg", "")).splitlines() or ["nothing was said"]
     if reply.get("unreachable") or reply.get("timedout"):
         sent = reply.get("sent", True)
-        meaning = "undecided, the device decides by itself" if sent else "nothing was sent"
-        return {"state": "pending", "sent": sent, "msg": f"{meaning}: {told[0]}"}
+        words = "undecided, the device goes on alone, run it again" if sent else "nothing was sent"
+        return {"state": "pending", "sent": sent, "msg": f"{words}: {told[0]}"}
     return {"state": "failed", "msg": told[0]}
 
 
