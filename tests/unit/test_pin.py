@@ -169,10 +169,24 @@ def test_what_is_not_a_plain_small_text_file_is_refused(
     spoil(repository / "agent")
     head = commit(repository)
 
-    with pytest.raises(pin.PinError, match=reason):
+    told = f"^export_limiter_commit: agent/.*{reason}"
+    with pytest.raises(pin.PinError, match=told):
         pin.build(str(repository), head)
-    with pytest.raises(pin.PinError, match=reason):
+    with pytest.raises(pin.PinError, match=told):
         pin.worktree(str(repository))
+
+
+def test_git_that_is_not_there_or_takes_too_long_is_refused_with_a_variable(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = commit(repository)
+    monkeypatch.setattr(pin, "GIT_TIMEOUT_S", 0)
+    with pytest.raises(pin.PinError, match="^export_limiter_commit: git .* took longer than 0 s$"):
+        pin.build(str(repository), head)
+
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(pin.PinError, match="^export_limiter_commit: git is not installed"):
+        pin.build(str(repository), head)
 
 
 @pytest.mark.parametrize("path", ["../run", "a/../../run", "/etc/passwd", "a//b", "./run"])
@@ -201,7 +215,8 @@ def test_repository_that_can_not_be_fetched_is_refused_with_its_variable(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    with pytest.raises(pin.PinError, match="^export_limiter_repository: git fetch: "):
+    told = "^export_limiter_repository: git fetch: fatal: '/nowhere' does not appear to be a git"
+    with pytest.raises(pin.PinError, match=told):
         pin.build("file:///nowhere", "0" * 40)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Mapping, NamedTuple
 
 AGENT = "agent/"
+WHERE = "export_limiter_commit: "  # a fault begins with the variable to mend
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 # Written beside the files on the device: a release that brought its own would shadow them.
@@ -51,9 +52,9 @@ def build(repository: str, commit: str, signers: str | None = None) -> Release:
     With ``signers`` (an allowed-signers file of ssh-keygen) the commit must carry a good signature.
     """
     if not COMMIT.fullmatch(commit):
-        raise PinError(f"export_limiter_commit: {commit!r} is not 40 lower-case hexadecimal digits")
+        raise PinError(f"{WHERE}{commit!r} is not 40 lower-case hexadecimal digits")
     directory = _local(repository, commit)
-    absent = f"export_limiter_commit: {commit} is not in {repository}"
+    absent = f"{WHERE}{commit} is not in {repository}"
     _git(directory, "cat-file", "-e", commit + "^{commit}", refusal=absent)
     if signers:
         _verify_signature(directory, commit, signers)
@@ -68,7 +69,7 @@ def worktree(repository: str) -> Release:
     for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
         source = Path(directory, entry)
         if source.is_symlink() or source.is_dir():
-            raise PinError(f"{entry} is not a regular file: {NEVER}")
+            raise PinError(f"{WHERE}{entry} is not a regular file: {NEVER}")
         if source.exists():
             found[entry.removeprefix(AGENT)] = source.read_bytes()
     release = of_files("", found)
@@ -78,19 +79,19 @@ def worktree(repository: str) -> Release:
 def of_files(commit: str, found: Mapping[str, bytes]) -> Release:
     """Number a release whose files are at hand; what can't be deployed is refused."""
     if len(found) > MAX_FILES:
-        raise PinError(f"{AGENT} has {len(found)} files, at most {MAX_FILES} are allowed")
+        raise PinError(f"{WHERE}{AGENT} has {len(found)} files, at most {MAX_FILES} are allowed")
     if sum(map(len, found.values())) > MAX_RELEASE_BYTES:
-        raise PinError(f"{AGENT} is larger than {MAX_RELEASE_BYTES} bytes")
+        raise PinError(f"{WHERE}{AGENT} is larger than {MAX_RELEASE_BYTES} bytes")
     files = {}
     for path, content in found.items():
         if not SAFE_PATH.fullmatch(path) or not {"", ".", ".."}.isdisjoint(path.split("/")):
-            raise PinError(f"{AGENT}{path!r} is a path that is never deployed")
+            raise PinError(f"{WHERE}{AGENT}{path!r} is a path that is never deployed")
         if path in RESERVED:
-            raise PinError(f"{AGENT}{path} has a name that deployment itself needs")
+            raise PinError(f"{WHERE}{AGENT}{path} has a name that deployment itself needs")
         try:
             files[path] = content.decode()
         except UnicodeDecodeError:
-            raise PinError(f"{AGENT}{path} is not text in UTF-8") from None
+            raise PinError(f"{WHERE}{AGENT}{path} is not text in UTF-8") from None
     return Release(commit, files, hashlib.sha256(manifest(files).encode()).hexdigest())
 
 
@@ -131,13 +132,13 @@ def edited(repository: str) -> list[str]:
 
 def _files(directory: str, commit: str) -> dict[str, bytes]:
     """The agent's files by their path in it; refuses what is not plainly a file."""
-    without = f"export_limiter_commit: {commit} has no {AGENT}"
+    without = f"{WHERE}{commit} has no {AGENT}"
     listing = _git(directory, "ls-tree", "-r", "-z", f"{commit}:{AGENT}", refusal=without)
     blobs = {}
     for entry in listing.decode("utf-8", "replace").split("\0")[:-1]:
         about, _, path = entry.partition("\t")
         if not about.startswith(("100644 blob ", "100755 blob ")):
-            raise PinError(f"{AGENT}{path} is not a regular file: {NEVER}")
+            raise PinError(f"{WHERE}{AGENT}{path} is not a regular file: {NEVER}")
         blobs[path] = about.rpartition(" ")[2]
 
     asked = "".join(blob + "\n" for blob in blobs.values()).encode()
@@ -145,7 +146,7 @@ def _files(directory: str, commit: str) -> dict[str, bytes]:
     for path, blob in blobs.items():
         size, _, output = output.partition(b"\n")
         if not size.isdigit():
-            raise PinError(f"git has no blob {blob}")
+            raise PinError(f"{WHERE}git has no blob {blob}")
         files[path], output = output[: int(size)], output[int(size) + 1 :]
     return files
 
@@ -182,7 +183,7 @@ def _verify_signature(directory: str, commit: str, signers: str) -> None:
 
 
 def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "") -> bytes:
-    """What git prints; where it fails, the refusal or else its own last line is the reason."""
+    """What git prints; where it fails, the refusal, with its own line that tells most."""
     # Someone else's clone is only read: git's own guard against its hooks does not apply.
     here = os.path.realpath(directory)
     command = ["git", "-c", f"safe.directory={here}", "-C", here, *arguments]
@@ -194,12 +195,13 @@ def _git(directory: str, *arguments: str, stdin: bytes = b"", refusal: str = "")
             command, input=stdin, capture_output=True, env=environment, timeout=GIT_TIMEOUT_S
         )
     except FileNotFoundError:
-        raise PinError("git is not installed on this machine") from None
+        raise PinError(f"{WHERE}git is not installed on this machine") from None
     except subprocess.TimeoutExpired:
-        raise PinError(f"git {arguments[0]} took longer than {GIT_TIMEOUT_S} s") from None
+        raise PinError(f"{WHERE}git {arguments[0]} took longer than {GIT_TIMEOUT_S} s") from None
     if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-        raise PinError(f"{refusal or 'git ' + arguments[0]}: {reason[-1]}")
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        reason = next((line for line in lines if line.startswith("fatal:")), lines[-1])
+        raise PinError(f"{refusal or WHERE + 'git ' + arguments[0]}: {reason}")
     return done.stdout
 
 
@@ -216,8 +218,7 @@ def main() -> None:
         sys.exit(2)
     print(f'export_limiter_commit: "{release.commit}"\nexport_limiter_sha256: "{release.sha256}"')
     if changes:
-        left = ", ".join(changes)
-        print(f"pin: this is HEAD; edits not committed in {left} are not in it", file=sys.stderr)
+        print("pin: this is HEAD, without the edits not committed in", *changes, file=sys.stderr)
 
 
 if __name__ == "__main__":
