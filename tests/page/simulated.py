@@ -163,16 +163,36 @@ def excursions(kind: Kind, end: int = END) -> list[list[Any]]:
 def days_before(
     kind: Kind, limit_w: float, chance: random.Random, now: float = NOW
 ) -> list[list[Any]]:
-    """Make the lines of three weeks that have ended, as the agent keeps them."""
-    line = {**dict.fromkeys(DAY_FIELDS, 0), "measured_s": 86_340, "output_min_w": 120}
+    """Make the lines of three weeks that have ended, as the agent keeps them.
+
+    The last one has the excursions of the day, which may have been before midnight.
+    """
     rows = []
     for number in range(21, 0, -1):
+        line = {**dict.fromkeys(DAY_FIELDS, 0), "measured_s": 86_340, "output_min_w": 120}
         line["date"] = datetime.fromtimestamp(now - 86_400 * number, UTC).strftime("%Y-%m-%d")
         line["output_mean_w"] = round(limit_w * chance.uniform(0.4, 0.7))
         line["output_max_w"] = round(limit_w)
-        line["above_wh"] = round(3 * chance.random(), 3) if kind.excursions else 0.0
+        if number == 1:
+            line |= _of_excursions(kind, limit_w)
         rows.append([line[name] for name in DAY_FIELDS])
     return rows
+
+
+def _of_excursions(kind: Kind, limit_w: float) -> dict[str, float]:
+    """Make what the line of a day says of them."""
+    lengths_s = [length_s for length_s, _ in kind.excursions]
+    highest_w = max((above_w for _, above_w in kind.excursions), default=0)
+    return {
+        "output_max_w": round(limit_w + highest_w),
+        "above_s": round(sum(lengths_s)),
+        "above_wh": round(sum(length_s * w / 7200 for length_s, w in kind.excursions), 3),
+        "below_15_s": sum(length_s < 15 for length_s in lengths_s),
+        "from_15_to_60_s": sum(15 <= length_s <= 60 for length_s in lengths_s),
+        "above_60_s": sum(length_s > 60 for length_s in lengths_s),
+        "longest_s": max(lengths_s, default=0),
+        "highest_w": round(highest_w),
+    }
 
 
 def _status(kind: Kind, limit_w: float, last: list[Any], chance: random.Random) -> dict[str, Any]:
