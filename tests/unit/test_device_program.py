@@ -685,6 +685,22 @@ def test_remove_that_was_cut_short_after_the_release_needs_no_release(site):
     assert device.carry_out(site, request(verb="remove"))["state"] == "removed"
 
 
+def test_remove_waits_for_a_log_that_writes_once_more(site, monkeypatch):
+    apply(site, request())
+    log = Path(site.at("data/log/venus-export-limiter"))
+    rmtree, writing = shutil.rmtree, [log]
+
+    def beside_the_log(path, **given):
+        rmtree(path, **given)
+        if writing and Path(path) == log:
+            writing.pop().mkdir(parents=True)
+
+    monkeypatch.setattr(device.shutil, "rmtree", beside_the_log)
+
+    assert device.carry_out(site, request(verb="remove"))["state"] == "removed"
+    assert not log.exists()
+
+
 def test_remove_that_leaves_something_names_it_and_can_be_repeated(site):
     apply(site, request())
     log = Path(site.at("data/log/venus-export-limiter"))

@@ -57,6 +57,7 @@ LOAD_S = 60
 BUSY_S = 100  # for what another controller, or the one before, has begun
 LOOK_S = 0.5  # a probe that looks whether the lock is held holds it for a moment
 RESTART_S = 10  # from TERM to KILL, and for svscan to see a new service
+LOG_ENDS_S = 1
 STABLE_S = 5  # daemontools restarts what crashes every second
 GOOD_IN_A_ROW = 3
 CRASHES = 4
@@ -238,10 +239,9 @@ def remove(place, request):
     forget(place.of("current"))
     place.remove_boot_line()
     told = "the limit is released" if able and state else "no limit was released"
-    for path in ("run/", "data/log/", "data/"):
-        shutil.rmtree(place.at(path + NAME), ignore_errors=True)
-        if os.path.lexists(place.at(path + NAME)):  # such as a mount
-            raise FaultError("%s, but %s is still there" % (told, place.at(path + NAME)))
+    for path in (place.at(above + NAME) for above in ("run/", "data/log/", "data/")):
+        if not eventually(lambda path=path: cleared(path), LOG_ENDS_S):  # such as a mount
+            raise FaultError("%s, but %s is still there" % (told, path))
     return {"changed": True, "state": "removed", "msg": told + ", nothing is left on the device"}
 
 
@@ -843,6 +843,12 @@ def put(path, content, mode=0o644):
     write(path + ".new", content, mode)
     os.replace(path + ".new", path)
     sync(os.path.dirname(path))
+
+
+def cleared(directory):
+    """Delete a directory; whether it is gone. A log that is ending may still write into its own."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not os.path.lexists(directory)
 
 
 def forget(*paths):
