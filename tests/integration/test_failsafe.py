@@ -218,6 +218,7 @@ def few_replies(stage, most):
     stage.bus.start()
 
 
+@pytest.mark.slow
 def test_beside_an_inverter_that_hangs_for_long_the_failsafe_cap_is_kept(stage):
     few_replies(stage, 40)
     site = stage.site(vebus=[UNIT], load_w=6000, hub4={"override_expires_s": 40})

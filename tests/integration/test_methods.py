@@ -203,13 +203,10 @@ def test_an_override_that_is_ignored_is_left_for_the_setting(stage):
     "limit",
     [
         pytest.param({"max_multiplus_output_w": None, "max_grid_export_w": 3000}, id="export"),
-        pytest.param(
-            {"max_multiplus_output_w": 5000, "max_grid_export_w": 3000},
-            id="both",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param({"max_multiplus_output_w": 5000, "max_grid_export_w": 3000}, id="both"),
     ],
 )
+@pytest.mark.slow
 def test_an_override_that_is_ignored_never_opens_the_setting(stage, limit):
     # No loads to speak of: whatever the inverter delivers is fed in.
     sunny = {"load_w": 1000, "pv_dc_w": 8000, "feed_in": True, "battery": {"charge_w": 0}}
