@@ -63,13 +63,14 @@ WATCHED = "riga-depot"
 class Reports(NamedTuple):
     """The pages that deploy.yml and status.yml have written, and what each site delivered then.
 
-    Later it does not: an inverter that nobody commands passes through after a minute.
+    That is the output before the look and the one after it: an inverter that nobody commands passes
+    through after a minute.
     """
 
     deploy: Path
     status: Path
     devices: dict[str, Device]
-    outputs_w: dict[str, float]
+    outputs_w: dict[str, tuple[float, float]]
 
 
 def play(fleet: Fleet, controller: Controller) -> Reports:
@@ -91,9 +92,11 @@ def play(fleet: Fleet, controller: Controller) -> Reports:
     devices[NO_METER].ask("fault", name="drop", service="grid")
     for name, device in devices.items():
         wait_until(lambda one=device: _settled(one), f"{name} to settle", SETTLE_S)
+    before_w = _outputs_w(devices)
     played = controller.play("status", devices.values())
     assert played.code == 0, played.text
-    outputs_w = {name: device.ask("state")["output_w"] for name, device in devices.items()}
+    after_w = _outputs_w(devices)
+    outputs_w = {name: (before_w[name], after_w[name]) for name in devices}
     return Reports(deployed, _latest(controller), devices, outputs_w)
 
 
@@ -168,6 +171,10 @@ def _events(rows: list[list[Any]]) -> list[list[Any]]:
             events.append([minute * 60, f"{state_now}: {reasons[state_now]}"])
             state = state_now
     return events
+
+
+def _outputs_w(devices: dict[str, Device]) -> dict[str, float]:
+    return {name: device.ask("state")["output_w"] for name, device in devices.items()}
 
 
 def _settled(device: Device) -> bool:
