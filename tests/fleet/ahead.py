@@ -2,24 +2,29 @@
 
 A test module that defines `play_ahead(stage)` has it called at the start of the session, in a
 thread of its own; the fixture `story` is what it returns. A test with a parameter `tale` has that
-played by the crew, and gets what came of it by the fixture `told`.
+played by the crew, and gets what came of it by the fixture `told`. A test that is marked `ahead`
+is itself played there, with nothing but a stage, some of them at a time; its turn only says how
+it ended. Where it failed and is run again, that is in its turn.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
-from gx.device import DeviceSpec
+from gx.device import Device, DeviceSpec
 from gx.fleet import Fleet
 
 from fleet.crew import Crew
 from fleet.deployment import Controller, Repository
+
+TESTS_AT_A_TIME = 3
 
 
 class Tale(NamedTuple):
@@ -36,6 +41,7 @@ class Stage:
         self._directory = directory
         self._fleet: Fleet | None = None
         self._controllers = 0
+        self._numbers = count(1)
         self.repository = Repository(directory / "git")
 
     @property
@@ -48,6 +54,10 @@ class Stage:
     def devices(self, specs: Iterable[DeviceSpec]) -> dict[str, Any]:
         """Make devices and turn them on; return them by name."""
         return {device.spec.name: device for device in self.fleet.add_all(specs)}
+
+    def device(self, **fields: Any) -> Device:
+        """Make one more device, on and ready, `device(profile="large")`."""
+        return self.fleet.add(numbered(next(self._numbers), **fields))
 
     def controller(self) -> Controller:
         """Make one more controller."""
@@ -66,6 +76,17 @@ class Stage:
         if self._fleet is not None:
             self._fleet.close()
 
+    def touched(self) -> list[str]:
+        """Return the devices whose root something made writable."""
+        devices = self._fleet.devices.values() if self._fleet else ()
+        return [device.spec.name for device in devices if (device.sim / "violations").exists()]
+
+
+def numbered(number: int, **fields: Any) -> DeviceSpec:
+    """Return the spec of one of many devices."""
+    plain = {"name": f"gx{number}", "portal_id": f"c0619a{number:06x}", "site": {}}
+    return DeviceSpec(**{**plain, **fields})
+
 
 class Ahead:
     """What is played ahead for the tests that were asked for."""
@@ -74,9 +95,13 @@ class Ahead:
         self._make_directory = make_directory
         self._stages: dict[str, Stage] = {}
         self._stories: dict[str, Future[Any]] = {}
+        self._pool = ThreadPoolExecutor(TESTS_AT_A_TIME)
+        self._tests: dict[str, Future[None]] = {}
         tales = []
         for item in items:
             module = item.module
+            if is_test_ahead(item):
+                self._tests[item.nodeid] = self._pool.submit(self._play, item)
             if module.__name__ not in self._stories and hasattr(module, "play_ahead"):
                 self._stories[module.__name__] = self._begin(module)
             tales += [tale] if (tale := tale_of(item)) else []
@@ -91,21 +116,36 @@ class Ahead:
         assert self._tales
         return [each.result() for each in self._tales.result()[tale]]
 
+    def end(self, item: pytest.Item) -> None:
+        """Wait for the end of a test that is played ahead; what it raised is raised here."""
+        played = self._tests.pop(item.nodeid, None)
+        played.result() if played else self._play(item)
+
     def close(self, module: ModuleType) -> None:
         """End what a module's story needed."""
         self._stages.pop(module.__name__).close()
 
     def close_all(self) -> None:
         """End what is left."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
         if self._tales:
             self._crew.close()
-        for stage in self._stages.values():
+        for stage in list(self._stages.values()):
             stage.close()
 
     def _begin(self, module: ModuleType) -> Future[Any]:
         name = module.__name__
         stage = self._stages[name] = Stage(self._make_directory(name.rpartition("_")[2]))
         return _in_background(lambda: module.play_ahead(stage))
+
+    def _play(self, item: pytest.Item) -> None:
+        stage = self._stages[item.nodeid] = Stage(self._make_directory("test"))
+        try:
+            item.function(stage)
+            touched = stage.touched()
+        finally:
+            stage.close()
+        assert not touched, f"something made the root writable: {', '.join(touched)}"
 
     def _recruit(self, tales: list[Tale]) -> dict[Tale, list[Future[Any]]]:
         stage = self._stages["crew"] = Stage(self._make_directory("crew"))
@@ -118,7 +158,13 @@ class Ahead:
 
 def is_ahead(item: pytest.Item) -> bool:
     """Say whether a test is one of a story."""
-    return hasattr(getattr(item, "module", None), "play_ahead") or tale_of(item) is not None
+    of_module = hasattr(getattr(item, "module", None), "play_ahead")
+    return of_module or is_test_ahead(item) or tale_of(item) is not None
+
+
+def is_test_ahead(item: pytest.Item) -> bool:
+    """Say whether a test is itself played ahead."""
+    return item.get_closest_marker("ahead") is not None
 
 
 def tale_of(item: pytest.Item) -> Tale | None:

@@ -5,11 +5,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from gx.device import Device, DeviceSpec
+from gx.device import Device
 from gx.fleet import Fleet
 from gx.namespaces import namespaces_permitted
 
-from fleet.ahead import Ahead, Tale, is_ahead
+from fleet.ahead import Ahead, Tale, is_ahead, is_test_ahead, numbered
 from fleet.deployment import Repository
 
 HERE = Path(__file__).parent
@@ -22,7 +22,7 @@ _numbers = count(1)  # a name is used once: what failed to start stays for a loo
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this directory, and skip each of them where no device can run.
 
-    Those of stories that are played ahead come last.
+    Those that are played ahead, or tell of a story that is, come last.
     """
     ours = [item for item in items if HERE in item.path.parents]
     if ours:
@@ -35,6 +35,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if ours and (reason := namespaces_permitted()):
         for item in ours:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Have a test that is played ahead only say how it ended."""
+    if not is_test_ahead(pyfuncitem):
+        return None
+    pyfuncitem.funcargs["ahead"].end(pyfuncitem)
+    return True
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -70,6 +79,11 @@ def ahead(
     ahead.close_all()
 
 
+@pytest.fixture
+def stage() -> None:
+    """Name what a test that is played ahead gets there: a stage of its own."""
+
+
 @pytest.fixture(scope="module")
 def story(request: pytest.FixtureRequest, ahead: Ahead) -> Iterator[object]:
     """What came of the module's `play_ahead`."""
@@ -89,9 +103,7 @@ def make_device(fleet: Fleet) -> Iterator[MakeDevice]:
     made: list[Device] = []
 
     def make(**fields: object) -> Device:
-        number = next(_numbers)
-        spec = {"name": f"gx{number}", "portal_id": f"c0619a{number:06x}", "site": {}, **fields}
-        device = fleet.add(DeviceSpec(**spec))
+        device = fleet.add(numbered(next(_numbers), **fields))
         made.append(device)
         return device
 

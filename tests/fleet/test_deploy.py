@@ -55,7 +55,10 @@ def deployed(fleet, repository, tmp_path_factory):
     fleet.remove(device)
 
 
-def test_deploy_starts_the_agent_and_the_limit_is_armed(controller, device):
+@pytest.mark.ahead
+def test_deploy_starts_the_agent_and_the_limit_is_armed(stage):
+    controller, device = stage.controller(), stage.device(**THREE_PHASES)
+
     played = controller.play("deploy", [device])
 
     assert (played.code, played.states) == (0, {device.spec.name: "confirmed"}), played.text
@@ -86,7 +89,9 @@ def test_reboot_starts_the_agent_again(controller, deployed):
     assert controller.play("check", [deployed]).states == {deployed.spec.name: "as wanted"}
 
 
-def test_remove_leaves_the_device_as_it_was(controller, device):
+@pytest.mark.ahead
+def test_remove_leaves_the_device_as_it_was(stage):
+    controller, device = stage.controller(), stage.device(**THREE_PHASES)
     (device.data / "rc.local").write_text("#!/bin/sh\necho other >/run/other\nexit 0\n")
     found = device.ask(do="state")
     before = deployment.tree(device)
@@ -118,9 +123,11 @@ def test_crashing_release_goes_back_and_the_cap_is_held(controller, deployed, re
     wait_until(lambda: device_cap(deployed) == 30000, "the cap", 30)
 
 
-def test_going_back_keeps_the_tighter_limit(controller, device, repository):
+@pytest.mark.ahead
+def test_going_back_keeps_the_tighter_limit(stage):
+    controller, device = stage.controller(), stage.device(**THREE_PHASES)
     assert controller.play("deploy", [device]).code == 0
-    tight = {**repository.commit(CRASHING), "export_limiter_max_multiplus_output_w": 20000}
+    tight = {**stage.repository.commit(CRASHING), "export_limiter_max_multiplus_output_w": 20000}
 
     played = controller.play("deploy", [device], **tight)
 
@@ -128,7 +135,7 @@ def test_going_back_keeps_the_tighter_limit(controller, device, repository):
     assert row["state"] == "rolled back"
     assert row["reason"].endswith("(new limit)")
     assert deployment.config(device)["max_multiplus_output_w"] == 20000
-    assert current(device).startswith(repository.whole["export_limiter_commit"])
+    assert current(device).startswith(stage.repository.whole["export_limiter_commit"])
     wait_until(lambda: device_cap(device) == 20000, "the tighter cap", 30)
 
 
@@ -136,8 +143,11 @@ def device_cap(device: Device) -> float:
     return device.ask(do="state")["cap_w"]
 
 
-def test_first_installation_that_fails_leaves_nothing_running(controller, device, repository):
-    played = controller.play("deploy", [device], **repository.commit(CRASHING))
+@pytest.mark.ahead
+def test_first_installation_that_fails_leaves_nothing_running(stage):
+    device = stage.device(**THREE_PHASES)
+
+    played = stage.controller().play("deploy", [device], **stage.repository.commit(CRASHING))
 
     row = played.rows[device.spec.name]
     assert (played.code, row["state"]) == (2, "rolled back"), played.text
@@ -194,11 +204,12 @@ def test_fault_is_refused_before_any_device_is_touched(controller, device, varia
     assert deployment.tree(device) == before
 
 
-def test_offline_device_is_pending_and_stops_nobody(controller, make_device):
-    on, off = make_device(**THREE_PHASES), make_device(**THREE_PHASES)
+@pytest.mark.ahead
+def test_offline_device_is_pending_and_stops_nobody(stage):
+    on, off = stage.device(**THREE_PHASES), stage.device(**THREE_PHASES)
     off.stop()
 
-    played = controller.play("deploy", [on, off])
+    played = stage.controller().play("deploy", [on, off])
 
     assert played.code == 0, played.text
     assert played.states == {on.spec.name: "confirmed", off.spec.name: "pending"}
@@ -219,12 +230,11 @@ def test_device_with_another_host_key_is_refused(controller, device, fleet):
     assert f"{device.spec.name}: host key: none in known_hosts for this site" in told
 
 
-def test_failure_stops_before_the_next_wave_and_the_rest_is_not_tried(
-    controller, make_device, repository
-):
-    devices = [make_device(**THREE_PHASES) for _ in range(2)]
+@pytest.mark.ahead
+def test_failure_stops_before_the_next_wave_and_the_rest_is_not_tried(stage):
+    devices = [stage.device(**THREE_PHASES) for _ in range(2)]
 
-    played = controller.play("deploy", devices, **repository.commit(CRASHING))
+    played = stage.controller().play("deploy", devices, **stage.repository.commit(CRASHING))
 
     assert played.code == 2
     assert sorted(played.states.values()) == ["not tried", "rolled back"]

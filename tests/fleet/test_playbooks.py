@@ -149,19 +149,18 @@ def test_check_mode_shows_the_difference_and_touches_nothing(controller, deploye
     assert deployment.tree(deployed, without=["log", f"{BASE}/state.json"]) == before
 
 
-def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(
-    controller, make_device, repository
-):
-    device = make_device(site=SITE, variables=LIMIT)
+@pytest.mark.ahead
+def test_rollback_runs_the_old_code_and_does_not_raise_the_limit(stage):
+    controller, device = stage.controller(), stage.device(site=SITE, variables=LIMIT)
     assert controller.play("deploy", [device]).code == 0
-    newer = {**repository.commit({"VERSION": "9.0.0\n"})}
+    newer = {**stage.repository.commit({"VERSION": "9.0.0\n"})}
     newer["export_limiter_max_multiplus_output_w"] = 20000
     assert controller.play("deploy", [device], **newer).code == 0
 
     played = controller.play("rollback", [device], **newer)
 
     assert (played.code, played.states) == (0, {device.spec.name: "confirmed"}), played.text
-    assert current(device).startswith(repository.whole["export_limiter_commit"])
+    assert current(device).startswith(stage.repository.whole["export_limiter_commit"])
     assert deployment.config(device)["max_multiplus_output_w"] == 20000
     assert agents(device) == 1
     told = json.loads((controller.workdir / "reports/latest/data.json").read_text())

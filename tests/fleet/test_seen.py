@@ -10,7 +10,7 @@ from gx.waiting import wait_until
 from role import REPOSITORY, ROLE
 
 from fleet import held
-from fleet.deployment import Controller, agents
+from fleet.deployment import agents
 
 ONE_PHASE = {
     "site": {"name": "site", "vebus": [{"name": "ttyS4", "phases": 1}], "load_w": 2000},
@@ -19,10 +19,7 @@ ONE_PHASE = {
 README = (REPOSITORY / "README.md").read_text()
 SCHEMA = json.loads((ROLE / "controller/data.schema.json").read_text())
 
-
-@pytest.fixture
-def controller(fleet, repository, tmp_path):
-    return Controller(fleet, repository, tmp_path)
+pytestmark = pytest.mark.ahead
 
 
 def commands(after):
@@ -37,8 +34,9 @@ def written(controller):
     return data, {site["name"]: site for site in data["sites"]}
 
 
-def test_a_roll_out_and_a_look_leave_a_page_each(controller, make_device):
-    device, off = make_device(**ONE_PHASE), make_device(**ONE_PHASE)
+def test_a_roll_out_and_a_look_leave_a_page_each(stage):
+    controller = stage.controller()
+    device, off = stage.device(**ONE_PHASE), stage.device(**ONE_PHASE)
     name = device.spec.name
     controller.play("deploy", [device, off])
     off.stop()
@@ -67,8 +65,8 @@ def test_a_roll_out_and_a_look_leave_a_page_each(controller, make_device):
     assert f'export_limiter_up{{site="{name}"}} 1' in metrics
 
 
-def test_a_stopped_agent_hands_over_what_it_had_recorded(controller, make_device):
-    device = make_device(**ONE_PHASE)
+def test_a_stopped_agent_hands_over_what_it_had_recorded(stage):
+    controller, device = stage.controller(), stage.device(**ONE_PHASE)
     controller.play("deploy", [device])
     device.run("svc -d /service/venus-export-limiter")
     wait_until(lambda: agents(device) == 0, "the agent to stop")
@@ -83,11 +81,9 @@ def test_a_stopped_agent_hands_over_what_it_had_recorded(controller, make_device
     assert events[-1] == "stopping: asked to stop"
 
 
-def test_the_readme_tells_a_technician_at_the_device_what_is_there(
-    controller, make_device, tmp_path
-):
-    device, printed = make_device(**ONE_PHASE), tmp_path / "printed"
-    controller.play("deploy", [device])
+def test_the_readme_tells_a_technician_at_the_device_what_is_there(stage):
+    device, printed = stage.device(**ONE_PHASE), stage.directory("technician") / "printed"
+    stage.controller().play("deploy", [device])
     log, status = re.findall(r"`(/data/log/[^`]+)`", README)[0], commands("this shows the present")
 
     assert "limiting by ess_override" in device.run(f"cat {log}").stdout
