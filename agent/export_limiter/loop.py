@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import socket
 import traceback
 from typing import Any, Callable
 
 from dbus.mainloop.glib import DBusGMainLoop
 from gi.repository import GLib
-
-log = logging.getLogger(__name__)
 
 
 class Loop:
@@ -39,7 +35,6 @@ class Loop:
         def again() -> bool:
             if hang_s:
                 signal.alarm(hang_s)
-                tell_supervisor()
             callback()
             return True
 
@@ -72,15 +67,3 @@ class Loop:
                     os._exit(1)
 
         return guarded
-
-
-def tell_supervisor() -> None:
-    """Renew the watchdog of systemd where that started us, as sd_notify(3) says."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
-        try:
-            notifying.sendto(b"WATCHDOG=1", address.replace("@", "\0", 1))
-        except OSError as error:
-            log.debug("systemd does not listen: %s", error)
