@@ -57,7 +57,6 @@ class Bus:
         self._guard = guard
         self._services: Dict[str, _Service] = {}
         self._matched: Set[str] = set()
-        self._malformed: Set[str] = set()
 
     def start(self, listener: Listener) -> None:
         """Subscribe to services coming and going, then look at those that are there."""
@@ -186,15 +185,8 @@ class Bus:
             log.error("the bus is gone")  # libdbus now ends the process; supervision restarts it
 
     def _on_values(self, sender: str, message: Any) -> None:
-        names = [name for name, service in self._services.items() if service.owner == sender]
-        values = changes_in(message) if names else {}
-        if values is None:
-            if sender not in self._malformed:
-                log.warning("%s sends malformed signals: they are left out", names[0])
-            self._malformed.add(sender)
-            return
-        for name in names:
-            self._learn(name, values)
+        for name in [n for n, service in self._services.items() if service.owner == sender]:
+            self._learn(name, changes_in(message))
 
     def _learn(self, name: str, values: Mapping[str, Any]) -> None:
         watched = victron.WATCHED[victron.service_class(name)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 import dbus
 
@@ -34,16 +34,14 @@ def unwrap(value: Any) -> Any:
     return None
 
 
-def changes_in(message: Any) -> Optional[Dict[str, Any]]:
+def changes_in(message: Any) -> Dict[str, Any]:
     """Values by path that a signal carries: many in the newer one, one in the older.
 
-    ``None`` for a signal that is not of the shape that its name promises.
+    A signal that is not of the shape that its name promises carries none.
     """
     member = message.get_member()
-    if member not in SIGNATURES:
+    if member not in SIGNATURES or message.get_signature() != SIGNATURES[member]:
         return {}
-    if message.get_signature() != SIGNATURES[member]:
-        return None
     content = message.get_args_list()[0]
     if member == "PropertiesChanged":
         content = {message.get_path(): content}
