@@ -10,7 +10,7 @@ from typing import List, NamedTuple, Optional, Sequence
 
 from export_limiter.config import Config
 from export_limiter.learning import HUNTING_SKEW_S, Hunting
-from export_limiter.recent import Highest, Hold, Recent
+from export_limiter.recent import Hold, Recent
 
 # Per phase: land this far below the share, and relax only from further below, so that a phase
 # with its usual ripple neither crosses the share nor makes the cap swing.
@@ -53,7 +53,7 @@ class OutputLimit:
     def __init__(self, limit_w: float, config: Config) -> None:
         self._limit_w = limit_w
         self._share_w = limit_w / config.phase_count if config.per_phase == "strict" else limit_w
-        self._other = Highest()
+        self._other = Recent()
 
     def bounds(self, other_w: Optional[float], stored: bool, per_phase: bool, now: float) -> Bounds:
         """Bounds beside what inverters deliver that we do not control, ``None`` if not known.
@@ -64,7 +64,9 @@ class OutputLimit:
         limit_w = self._limit_w if per_phase else self._share_w
         if other_w is None:
             return Bounds(tighten_w=limit_w)
-        highest_w = self._other.of(max(0.0, other_w), now, OTHER_STORED_S if stored else OTHER_S)
+        keep_s = OTHER_STORED_S if stored else OTHER_S
+        self._other.add(now, max(0.0, other_w), keep_s)
+        highest_w = max(self._other.aged(now, 0.0, keep_s))
         grain_w = OTHER_STORED_GRAIN_W if stored else OTHER_GRAIN_W
         cap_w = limit_w - grain_w * math.ceil(round(highest_w) / grain_w)
         return Bounds(cap_w, cap_w)
@@ -82,7 +84,7 @@ class ExportLimit:
         self.hunting = Hunting()
         self._low = Hold()
         self._lowest_w, self._highest_w = -math.inf, math.inf
-        self._tightest = Highest()
+        self._tightest = Recent()
 
     def unseen(self) -> None:
         """No usable figure this time: what must last some seconds begins anew."""
@@ -105,7 +107,8 @@ class ExportLimit:
         may_relax = self._low.holds(
             export_w < self._limit_w - 2 * self._margin_w, now, self._hold_s
         )
-        held_w = -self._tightest.of(-lowest_w, now, self._hold_s)
+        self._tightest.add(now, lowest_w, self._hold_s)
+        held_w = min(self._tightest.aged(now, 0.0, self._hold_s))
         relax_w = held_w if may_relax else -math.inf
         excess_w = export_w - self._limit_w
         if excess_w > 0:

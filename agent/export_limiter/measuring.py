@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from export_limiter import victron
 from export_limiter.inverters import Site, all_known, sane
 from export_limiter.limits import Measurement
-from export_limiter.recent import Highest
+from export_limiter.recent import Recent
 from export_limiter.stillness import Stillness
 
 Key = Tuple[str, str]  # service and path
@@ -39,7 +39,7 @@ class Measuring:
         self._export_limited = export_limited
         self._pv_inverter_seen = False  # it may leave the bus at night
         self._most_inverters = 0.0
-        self._fewest_inverters = Highest()  # of the negative
+        self._inverters_there = Recent()
         self._stillness: Dict[str, Stillness] = {}
         self._wanted: List[Key] = []
         self._others_polled_at = -math.inf
@@ -108,7 +108,8 @@ class Measuring:
 
     def _gone(self, there: int, now: float) -> bool:
         """Whether fewer inverters are there than have been, whatever their names."""
-        fewest = -self._fewest_inverters.of(-there, now, COUNTED_S)
+        self._inverters_there.add(now, there, COUNTED_S)
+        fewest = min(self._inverters_there.aged(now, 0.0, COUNTED_S))
         self._most_inverters = max(self._most_inverters, fewest)
         return there < self._most_inverters
 

@@ -15,10 +15,10 @@ class Recent:
     def __init__(self) -> None:
         self._readings: Deque[Tuple[float, float]] = deque()
 
-    def add(self, now: float, value: float) -> None:
-        """Remember a reading and forget what is older than :data:`KEEP_S`."""
+    def add(self, now: float, value: float, keep_s: float = KEEP_S) -> None:
+        """Remember a reading and forget what is older than ``keep_s``."""
         self._readings.append((now, value))
-        while self._readings[0][0] < now - KEEP_S:
+        while self._readings[0][0] < now - keep_s - EDGE_S:
             self._readings.popleft()
 
     def aged(self, now: float, youngest_s: float, oldest_s: float) -> List[float]:
@@ -38,22 +38,6 @@ class Recent:
         """The highest reading of the last ``seconds``; ``None`` when there was none."""
         fresh = [v for taken, v in self._readings if now - taken <= seconds + EDGE_S]
         return max(fresh) if fresh else None
-
-
-class Highest:
-    """The highest reading of the last seconds or minutes; lower ones before it are forgotten."""
-
-    def __init__(self) -> None:
-        self._readings: Deque[Tuple[float, float]] = deque()
-
-    def of(self, value: float, now: float, seconds: float) -> float:
-        """Take in a reading; the highest one no older than ``seconds``."""
-        while self._readings and self._readings[-1][1] <= value:
-            self._readings.pop()
-        self._readings.append((now, value))
-        while self._readings[0][0] < now - seconds - EDGE_S:
-            self._readings.popleft()
-        return self._readings[0][1]
 
 
 class Hold:
