@@ -31,7 +31,6 @@ RUNTIME_DIR = "/run/venus-export-limiter"
 STATE_DIR = "/data/venus-export-limiter"
 SETTLE_S = 0.3  # for the services on the bus to be known before the first tick
 DISCOVER_S = 3.0
-CATCH_UP_S = 60.0
 LEAVE_S = 0.1
 HANG_S = 15  # a tick that does not come for so long ends the process; supervision restarts it
 
@@ -155,7 +154,6 @@ def _run(options: argparse.Namespace) -> int:
     quiet = Quiet(time.monotonic)
     if not options.debug:
         logging.getLogger().handlers[0].addFilter(quiet)
-        loop.every(CATCH_UP_S, quiet.catch_up)
     log.info("version %s, %s", identity.version, summary(config))
     recording = Recording(config, options.runtime_dir, options.state_dir, time.monotonic())
     bus = Bus(connection, loop.guard)
@@ -166,8 +164,8 @@ def _run(options: argparse.Namespace) -> int:
     bus.start(service)
 
     def stop() -> None:
+        quiet.start_over()
         service.stop()
-        quiet.catch_up(at_once=True)
         leave()
 
     def leave() -> None:

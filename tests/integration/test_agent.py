@@ -305,8 +305,10 @@ def test_the_log_of_a_meter_that_comes_and_goes_is_bounded(stage):
     lines = agent.log.read_text().splitlines()
     agent.stop()
 
-    assert len([line for line in lines if line.startswith("INFO")]) == 30
-    assert "INFO lines left out: " in agent.log.read_text().splitlines()[-1]
+    assert len(lines) == 60
+    last = agent.log.read_text().splitlines()[-1]
+    assert last.startswith("INFO stopping: ")
+    assert "(lines left out before this one: " in last
 
 
 # --- it stops and comes back

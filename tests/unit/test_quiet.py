@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from export_limiter.quiet import LINES, WARNINGS, WITHIN_S, Quiet
+from export_limiter.quiet import LINES, WITHIN_S, Quiet
 
 
 class Log(logging.Handler):
@@ -19,11 +19,10 @@ class Log(logging.Handler):
         self.lines.append((record.levelname, record.getMessage()))
 
     def story(self, seconds, line, level=logging.INFO):
-        """Log the line each second; the agent's tick comes each second, too."""
+        """Log the line each second."""
         for _ in range(seconds):
             self.now += 1
             logging.getLogger("export_limiter.service").log(level, "%s", line)
-            self.quiet.catch_up()
 
 
 @pytest.fixture
@@ -46,34 +45,38 @@ def test_few_lines_are_all_logged(log):
 def test_a_line_each_second_is_bounded_in_any_ten_minutes(log):
     log.story(3600, "found the meter")
 
-    assert len(log.lines) <= (3600 / WITHIN_S + 1) * LINES
-    assert log.lines[LINES] == ("INFO", "lines left out: 571, the last: found the meter")
+    assert len(log.lines) == 3600 / WITHIN_S * LINES
 
 
-def test_the_last_line_left_out_is_told_though_no_other_follows(log):
-    log.story(LINES, "lost the meter")
-    log.story(1, "found the meter")
+def test_the_next_line_says_how_many_were_left_out(log):
+    log.story(LINES + 3, "lost the meter")
     log.now += WITHIN_S
 
-    log.quiet.catch_up()
-    log.quiet.catch_up()
+    log.story(1, "found %s of the meter", logging.WARNING)
+    log.story(1, "limiting")
 
-    assert log.lines[LINES:] == [("INFO", "lines left out: 1, the last: found the meter")]
+    assert log.lines[LINES:] == [
+        ("WARNING", "found %s of the meter (lines left out before this one: 3)"),
+        ("INFO", "limiting"),
+    ]
 
 
-def test_at_the_end_it_is_told_at_once(log):
-    log.story(LINES, "lost the meter")
+def test_the_last_lines_are_logged_whatever_came_before(log):
+    log.story(LINES + 3, "lost the meter")
+
+    log.quiet.start_over()
     log.story(1, "stopping")
+    log.story(1, "not released", logging.ERROR)
 
-    log.quiet.catch_up(at_once=True)
+    assert log.lines[LINES:] == [
+        ("INFO", "stopping (lines left out before this one: 3)"),
+        ("ERROR", "not released"),
+    ]
 
-    assert log.lines[-1] == ("INFO", "lines left out: 1, the last: stopping")
 
-
-def test_warnings_have_a_larger_bound_of_their_own(log):
-    log.story(200, "found the meter")
+def test_warnings_and_errors_have_the_same_bound(log):
+    log.story(LINES - 2, "found the meter")
     log.story(200, "refused", logging.WARNING)
     log.story(200, "broken", logging.ERROR)
 
-    bad = [line for level, line in log.lines if level != "INFO"]
-    assert bad == ["refused"] * WARNINGS
+    assert log.lines[LINES - 2 :] == [("WARNING", "refused")] * 2
