@@ -1,4 +1,4 @@
-"""The stored backstop: the output limit as the user's own setting, on flash, written once.
+"""The stored backstop: the output limit as the user's own setting, on flash, written once a run.
 
 So the limit survives a reboot, the override's expiry and our death, and is seen in the GUI.
 """
@@ -19,15 +19,18 @@ from export_limiter.writes import Writer
 log = logging.getLogger(__name__)
 
 RETRY_S = 600.0  # for one that is refused
-SETTLE_S = 10.0  # localsettings saves a change 2 s later: a power cut before takes it back
 TELLING_W = 3.0
 TAKEN = (
-    "the stored limit was changed by a user: after a reboot it does not hold until the agent is up"
+    "the stored limit was raised or cleared: it is missing after a reboot until the agent is up; "
+    "each start of the agent stores it again"
 )
 
 
 class Backstop:
-    """Arms the setting with the output limit; without one it puts back what was found there."""
+    """Arms the setting with the output limit; without one it puts back what was found there.
+
+    What is above the limit after that is a user's, until the agent starts anew.
+    """
 
     def __init__(self, config: Config, site: Site, found: FoundValues, writer: Writer) -> None:
         share = config.phase_count if config.per_phase == "strict" else 1
@@ -37,18 +40,12 @@ class Backstop:
         self._site = site
         self._found = found
         self._writer = writer
-        self._due_at = self._settled_at = -math.inf
-        self._armed_here = False
+        self.again()
 
     def again(self) -> None:
         """The setting has served as the control point meanwhile."""
         self._due_at = -math.inf
-
-    def left(self, service: str) -> None:
-        """A service is gone: settings that come back may have lost what was not saved yet."""
-        if victron.service_class(service) == victron.SETTINGS:
-            self._armed_here = False
-            self.again()
+        self._armed = False
 
     def standing_w(self) -> Optional[float]:
         """The limit of ours that acts by the setting while the override is written, W."""
@@ -62,14 +59,10 @@ class Backstop:
     def warning(self) -> Optional[str]:
         """That what was stored does not stand any more: a user's doing, and his right."""
         point = methods.ess_setting_point(self._site)
-        if point is None or self._limit_w is None:
-            return None
-        if methods.limit_of(self._found.held(str(point))) is None:
+        if point is None or self._limit_w is None or not self._armed:
             return None
         present_w = point.standing_w(self._site)
-        higher = present_w is None or present_w > self._limit_w
-        # One of ours is of another configuration: it is about to be written anew.
-        return TAKEN if higher and not self._found.is_ours(str(point), present_w) else None
+        return TAKEN if present_w is None or present_w > self._limit_w else None
 
     def telling_w(self, cap_w: float, effect: Effect) -> float:
         """A cap that tells whether the override acts: just below what the setting limits to."""
@@ -79,14 +72,14 @@ class Backstop:
         return max(1.0, min(cap_w, standing_w - TELLING_W))
 
     def arm(self, cap_w: Optional[float], effect: Effect, now: float) -> None:
-        """Write the setting where that is due and the override's cap has come down to it.
+        """Write the setting once, where the override's cap has come down to it.
 
         It is raised, or put back, only where the override is proven to act, and to last.
         """
         point = methods.ess_setting_point(self._site)
-        if now < self._due_at or self._writer.busy or point is None or self._dry_run:
+        if self._armed or now < self._due_at or self._writer.busy or point is None:
             return
-        if not self._beside_override() or not effect.confirmed or cap_w is None:
+        if self._dry_run or not self._beside_override() or not effect.confirmed or cap_w is None:
             return
         if self._limit_w is not None and cap_w > self._limit_w:
             return
@@ -95,29 +88,20 @@ class Backstop:
         found_w = methods.limit_of(self._found.found(str(point))) if ours else present_w
         known_w = [w for w in (self._limit_w, found_w) if w is not None]
         wanted_w = min(known_w, default=victron.NO_LIMIT_W)
+        if present_w == methods.limit_of(wanted_w):
+            self._armed = ours  # a lower limit of the user's may go at any time
+            return
         higher = present_w is not None and not 0 <= wanted_w <= present_w
-        # Nor with the last write of the day: that is kept for a decrease.
-        if higher and (not effect.lasts(now) or self._writer.writes_left(now) <= 1):
+        writes_left = self._writer.writes_left(now)
+        # Nor is it raised with the last write of the day: that is kept for a decrease.
+        if writes_left <= 0 or (higher and (writes_left == 1 or not effect.lasts(now))):
             return
         self._due_at = now + RETRY_S
-        held = self._armed_here or self._found.held(str(point)) == wanted_w
-        if not ours and held:  # a user took it away: also for the next run
-            self._found.has_held(str(point))
-            self._due_at = math.inf
-        elif not ours and self._limit_w is None:
-            self._due_at = math.inf
-        elif present_w != methods.limit_of(wanted_w) and self._writer.writes_left(now) > 0:
-            self._settled_at = now + SETTLE_S
-            self._writer.write(point, wanted_w, self._armed)
-        elif ours and now >= self._settled_at:
-            self._found.has_held(str(point))
-        else:  # not on flash yet, or a lower limit of the user's, who may take it away at any time
-            self._due_at = now + SETTLE_S
+        self._writer.write(point, wanted_w, self._stored)
 
     def _beside_override(self) -> bool:
         return self._writer.point is not None and self._writer.point.override
 
-    def _armed(self, value_w: float) -> None:
-        self._due_at = self._settled_at
-        self._armed_here = True
+    def _stored(self, value_w: float) -> None:
+        self._armed = True
         log.info("stored %s", "no limit" if value_w < 0 else "backstop %.0f W" % value_w)

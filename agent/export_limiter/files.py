@@ -83,8 +83,8 @@ class StatusFile:
 class FoundValues:
     """``state.json``: per control point the value found, and the one we last wrote.
 
-    A present value equal to the last written is ours; anything else is somebody else's. Also noted:
-    the value of ours ``before`` a write that may fail, and the last that ``held``.
+    A present value equal to the last written is ours; anything else is somebody else's. Also noted
+    is the value of ours ``before`` a write that may fail.
     """
 
     def __init__(self, directory: str) -> None:
@@ -100,10 +100,6 @@ class FoundValues:
         """What stood there before we first wrote."""
         return self._points.get(point, {}).get("found")
 
-    def held(self, point: str) -> Optional[float]:
-        """What we wrote there and what stood there for a while."""
-        return self._points.get(point, {}).get("held")
-
     def is_ours(self, point: str, present: Optional[float]) -> bool:
         """Whether the present value is the one we last wrote, or, if that was refused, before."""
         entry = self._points.get(point, {})
@@ -117,7 +113,7 @@ class FoundValues:
         """
         known = self._points.get(point)
         ours = self.is_ours(point, present)
-        entry = {"found": present, "written": value, "before": None, "held": self.held(point)}
+        entry = {"found": present, "written": value, "before": None}
         if known is not None and (ours or not stored):
             entry["found"] = known["found"]
         if ours:
@@ -130,13 +126,6 @@ class FoundValues:
         """The write was confirmed; a power cut may take it back still."""
         self._points[point]["before"] = None
         if stored:
-            self._save()
-
-    def has_held(self, point: str) -> None:
-        """What we wrote has stood long enough to be on flash as well."""
-        entry = self._points[point]
-        if entry.get("held") != entry["written"]:
-            entry["held"] = entry["written"]
             self._save()
 
     def forget(self, point: str) -> None:

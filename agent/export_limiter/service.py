@@ -89,7 +89,6 @@ class Service:
         log.info("lost %s", name)
         self.site.vanished(name)
         self.writer.left(name)
-        self._backstop.left(name)
 
     def learned(self, name: str, values: Mapping[str, Any]) -> None:
         """New values of a service."""

@@ -439,20 +439,23 @@ def test_a_user_who_lowers_the_setting_meanwhile_wins(stage):
     assert site.get("settings", SETTING) == 3000
 
 
-def test_a_user_who_takes_the_backstop_away_is_not_fought(stage):
+def test_a_user_who_takes_the_backstop_away_is_not_fought_until_the_agent_starts_anew(stage):
     site = stage.site(**cabin())
     agent = stage.agent(**LIMIT)
     agent.wait_for(cap_w=near(5000), counters=lambda c: c["stored_writes"] == 1)
 
     site.do("write", service="settings", path=SETTING, value=-1)
-    site.let_pass(30)
+    site.let_pass(60)
+    his_w, status = site.get("settings", SETTING), agent.status()
+    output_w = site.state()["output_w"]
     agent.stop()
     agent.start()
-    agent.wait_for(enforceable=True, state="limiting")
-    site.let_pass(30)
+    agent.wait_for(enforceable=True, state="limiting", counters=lambda c: c["stored_writes"] == 1)
 
-    assert site.get("settings", SETTING) == -1
-    assert site.state()["output_w"] == pytest.approx(5000, abs=60)  # the override holds it
+    assert his_w == -1
+    assert any("each start of the agent stores it again" in text for text in status["warnings"])
+    assert output_w == pytest.approx(5000, abs=60)  # the override holds it
+    assert site.get("settings", SETTING) == 5000
 
 
 @pytest.mark.parametrize("when", ["before", "during"])

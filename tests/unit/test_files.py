@@ -55,7 +55,6 @@ def test_after_a_refused_write_the_value_before_is_still_ours(tmp_path):
     found = FoundValues(str(tmp_path))
     found.will_write(POINT, None, 6000.0, stored=True)
     found.has_written(POINT, stored=True)
-    found.has_held(POINT)
 
     found.will_write(POINT, 6000.0, 5000.0, stored=True)  # refused
     found.will_write(POINT, 6000.0, 5000.0, stored=True)
@@ -64,7 +63,6 @@ def test_after_a_refused_write_the_value_before_is_still_ours(tmp_path):
     assert again.is_ours(POINT, 6000)
     assert again.found(POINT) is None
     assert again.is_ours(POINT, 5000)
-    assert again.held(POINT) == 6000
 
 
 def test_steps_at_a_volatile_point_wear_no_flash(tmp_path):

@@ -619,22 +619,27 @@ def test_a_backstop_that_a_user_raised_is_told(tmp_path):
     rig.run(2)
 
     assert rig.caps(SETTING) == [5000]
-    assert any("stored limit was changed by a user" in text for text in at_once)
+    assert any("stored limit was raised or cleared" in text for text in at_once)
     assert at_once == still
     assert not any("stored limit" in text for text in rig.status["warnings"])
 
 
-def test_a_backstop_that_was_lost_before_it_was_saved_is_stored_again(tmp_path):
+def test_a_backstop_that_was_lost_before_it_was_saved_is_told_and_stored_at_the_next_start(
+    tmp_path,
+):
     rig = Rig(tmp_path)
     rig.run(4)
-    before = rig.bus.services[SETTINGS][SETTING]
+    before = rig.caps(SETTING)
     rig.bus.drop(SETTINGS)  # killed before it saved
     rig.bus.come(SETTINGS, {**ess_site()[SETTINGS], SETTING: -1.0})
-
     rig.run(30)
+    again = Rig(tmp_path, rig.bus.services, rig.status)
 
-    assert before == rig.bus.services[SETTINGS][SETTING] == 5000
-    assert not any("stored limit" in text for text in rig.status["warnings"])
+    again.run(30)
+
+    assert before == rig.caps(SETTING) == again.caps(SETTING) == [5000]
+    assert any("stored limit was raised or cleared" in text for text in rig.status["warnings"])
+    assert not any("stored limit" in text for text in again.status["warnings"])
 
 
 def test_a_backstop_that_a_user_raised_stays_his_though_the_settings_restart(tmp_path):
@@ -648,7 +653,7 @@ def test_a_backstop_that_a_user_raised_stays_his_though_the_settings_restart(tmp
     rig.run(30)
 
     assert rig.caps(SETTING) == [5000]
-    assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])
+    assert any("stored limit was raised or cleared" in text for text in rig.status["warnings"])
 
 
 def test_a_backstop_that_a_user_takes_away_after_the_settings_restarted_is_his(tmp_path):
@@ -662,7 +667,7 @@ def test_a_backstop_that_a_user_takes_away_after_the_settings_restarted_is_his(t
     rig.run(1200)
 
     assert rig.caps(SETTING) == [5000]
-    assert any("stored limit was changed by a user" in text for text in rig.status["warnings"])
+    assert any("stored limit was raised or cleared" in text for text in rig.status["warnings"])
 
 
 def test_a_lower_setting_of_the_user_that_goes_leaves_the_backstop(tmp_path):

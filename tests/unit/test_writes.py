@@ -22,12 +22,16 @@ class Rig:
         self.site = Site()
         self.bus = FakeBus(services or ess_site(), self.site)
         self.bus.announce()
-        self.directory = tmp_path
-        self.found = FoundValues(str(tmp_path))
-        self.writer = Writer(
-            Config(**config), self.bus, self.site, self.found, lambda: self.now, earlier
-        )
+        self.directory, self.config = str(tmp_path), Config(**config)
         self.caps = []
+        self.start(earlier)
+
+    def start(self, earlier):
+        """The agent starts, from what one before has left."""
+        self.found = FoundValues(self.directory)
+        self.writer = Writer(
+            self.config, self.bus, self.site, self.found, lambda: self.now, earlier
+        )
 
     def override(self, earlier_w=None):
         return self.writer.use(ess_override_point(self.site), earlier_w)
@@ -333,35 +337,31 @@ def test_where_our_setting_stands_the_first_cap_tells_whether_the_override_acts(
     assert backstop.telling_w(5000.0, effect_of()) == 5000
 
 
-def test_what_is_gone_while_we_run_was_taken_away_by_a_user(rig):
+@pytest.mark.parametrize("setting_w", [-1.0, 9000.0])
+@pytest.mark.parametrize("earlier_run", [False, True])
+def test_what_a_user_clears_or_raises_is_his_until_the_next_start(rig, setting_w, earlier_run):
     backstop = arm(rig)
-    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
-    for second in range(700):
+    if earlier_run:  # it stands already: nothing to write
+        backstop = arm(rig)
+    rig.bus.tell(SETTINGS, **{SETTING: setting_w})
+    for second in range(1500):
         backstop.arm(5000.0, effect_of(), float(second))
+    before = list(rig.values)
 
-    rig.found = FoundValues(str(rig.directory))
-    arm(rig)  # the agent was started again
+    rig.start(list(rig.writer.stored_at))
+    arm(rig)
 
-    assert rig.values == [5000]
+    assert (before, rig.values) == ([5000], [5000, 5000])
+    assert rig.found.found(SETTINGS + SETTING) == (None if setting_w < 0 else setting_w)
 
 
-@pytest.mark.parametrize(
-    ("stood_s", "stored"),
-    [
-        pytest.param(60, [5000], id="a user took it away"),
-        pytest.param(1, [5000, 5000], id="a power cut took it back"),
-    ],
-)
-def test_a_backstop_that_stood_and_is_gone_was_taken_away(rig, stood_s, stored):
-    backstop = arm(rig)
-    for second in range(stood_s):
-        backstop.arm(5000.0, effect_of(), float(second))
-    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+def test_what_resets_the_backstop_at_each_start_costs_no_more_than_the_writes_of_a_day(rig):
+    for _ in range(30):
+        arm(rig)
+        rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+        rig.start(list(rig.writer.stored_at))
 
-    rig.found = FoundValues(str(rig.directory))
-    arm(rig)  # the agent was started again
-
-    assert rig.values == stored
+    assert len(rig.values) == 24
 
 
 @pytest.mark.parametrize("limit_w", [4000.0, 7000.0])
