@@ -261,9 +261,9 @@ def effect_of(confirmed=True, proven=True, lasts_since=-60.0):
     return effect
 
 
-def arm(rig, limit_w=5000.0, cap_w=5000.0, now=0.0, effect=None):
+def arm(rig, limit_w=5000.0, cap_w=5000.0, now=0.0, effect=None, dry_run=False):
     rig.override()
-    config = Config(max_multiplus_output_w=limit_w)
+    config = Config(max_multiplus_output_w=limit_w, dry_run=dry_run)
     backstop = Backstop(config, rig.site, rig.found, rig.writer)
     backstop.arm(cap_w, effect or effect_of(), now)
     return backstop
@@ -284,6 +284,12 @@ def test_the_backstop_is_written_unless_a_lower_one_stands(rig, setting_w, store
     arm(rig)
 
     assert rig.values == stored
+
+
+def test_a_dry_run_stores_nothing(rig):
+    arm(rig, dry_run=True)
+
+    assert rig.values == []
 
 
 def test_the_backstop_waits_for_the_cap(rig):
