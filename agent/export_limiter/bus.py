@@ -13,8 +13,7 @@ import dbus
 import dbus.lowlevel
 
 from export_limiter import victron
-from export_limiter.calls import DAEMON, Calls, Guard
-from export_limiter.peers import Answers, Key, Peers
+from export_limiter.calls import DAEMON, Answers, Calls, Guard, Key
 from export_limiter.values import changes_in, wrap
 
 Refused = Callable[[Optional[str]], None]  # told why; ``None`` if it was not
@@ -52,8 +51,7 @@ class Bus:
 
     def __init__(self, connection: Any, guard: Guard) -> None:
         self._connection = connection
-        self._calls = Calls(connection, guard)
-        self._peers = Peers(self._calls, self._scan)
+        self._calls = Calls(connection, guard, self._scan)
         self._guard = guard
         self._services: Dict[str, _Service] = {}
         self._matched: Set[str] = set()
@@ -70,7 +68,7 @@ class Bus:
 
     def read(self, wanted: Sequence[Key], timeout_s: float, done: Answers) -> None:
         """Read paths together, once a tick; ``done`` gets those that answered in time, once."""
-        self._peers.read(wanted, timeout_s, done)
+        self._calls.read(wanted, timeout_s, done)
 
     def write(self, name: str, path: str, value: Any, timeout_s: float, done: Refused) -> None:
         """Set a value, read it back, and tell ``done`` why it was refused; ``None`` if it holds.
@@ -86,14 +84,14 @@ class Bus:
             elif isinstance(value, str):
                 done(None)
             else:
-                self._peers.get(name, path, timeout_s, compare)
+                self._calls.get(name, path, timeout_s, compare)
 
         def compare(now: Any, error: Optional[str]) -> None:
             holds = isinstance(now, (int, float)) and abs(now - value) <= 1
             holds = holds or (now is None and value < 0)  # some versions show "no limit" so
             done(error if error is not None or holds else "reads back as %s" % now)
 
-        self._peers.set(name, path, wrap(value), timeout_s, written)
+        self._calls.set(name, path, wrap(value), timeout_s, written)
 
     def rescan(self) -> None:
         """Ask again for paths that were absent: some are made later, with no signal."""
@@ -117,7 +115,7 @@ class Bus:
         self._calls.ask_daemon("GetNameOwner", (name,), found)
 
     def _on_owner(self, name: str, owner: str) -> None:
-        self._peers.forget(name)
+        self._calls.forget(name)
         before = self._services.pop(name, None)
         if before is not None and before.known is None:
             self._listener.vanished(name)
@@ -155,7 +153,7 @@ class Bus:
 
         def ask() -> None:
             if remaining:
-                self._peers.get(name, remaining[0], SCAN_TIMEOUT_S, answered)
+                self._calls.get(name, remaining[0], SCAN_TIMEOUT_S, answered)
             elif service.known is not None:
                 known, service.known = service.known, None
                 self._listener.appeared(name)
