@@ -12,8 +12,7 @@ from collections import deque
 from datetime import date
 from typing import Any, Deque, List, Mapping, Optional, Sequence, Tuple
 
-from export_limiter.excursions import Excursion, Watch
-from export_limiter.tally import COLUMNS, STATES, Reading, Sums, whole
+from export_limiter.tally import COLUMNS, STATES, Excursion, Reading, Sums, Watch, whole
 
 DAY_S = 86400.0
 MINUTE_S = 60.0
