@@ -46,7 +46,7 @@ def play_ahead(stage):
         return Run(*played.states.values(), count, proxy.connections, proxy.up + proxy.down)
 
     run()
-    wait_until(lambda: holds_its_limit(device), "the agent to note the limit that it stored", 60)
+    wait_until(lambda: has_stored(device), "the agent to note the limit that it stored", 60)
     before = traces(device)
     converged = run()
     after = traces(device)
@@ -56,10 +56,11 @@ def play_ahead(stage):
     return converged, before, after, upgraded, allowed_bytes(new), data["sites"][0]["history"]
 
 
-def holds_its_limit(device):
-    """Say whether the agent has nothing more to write: it does some seconds after it has stored."""
-    points = json.loads((device.data / BASE / "state.json").read_text())["points"].values()
-    return any(point["held"] == point["written"] == 30000 for point in points)
+def has_stored(device):
+    """Say whether the agent has nothing more to write: the limit is stored, and noted as such."""
+    points = json.loads((device.data / BASE / "state.json").read_text())["points"]
+    setting = points.get("com.victronenergy.settings/Settings/CGwacs/MaxDischargePower", {})
+    return setting.get("written") == 30000 and setting["before"] is None
 
 
 def test_converged_device_costs_one_execution_and_no_write(story):
