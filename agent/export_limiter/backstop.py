@@ -10,7 +10,7 @@ import math
 from typing import Optional
 
 from export_limiter import methods, victron
-from export_limiter.config import Config
+from export_limiter.config import Config, armed_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
@@ -24,6 +24,10 @@ TAKEN = (
     "the stored limit was raised or cleared: it is missing after a reboot until the agent is up; "
     "each start of the agent stores it again"
 )
+SPENT = (
+    "the limit is not stored, all stored writes of a day are used: it is missing after a reboot "
+    "until the agent is up"
+)
 
 
 class Backstop:
@@ -33,9 +37,7 @@ class Backstop:
     """
 
     def __init__(self, config: Config, site: Site, found: FoundValues, writer: Writer) -> None:
-        share = config.phase_count if config.per_phase == "strict" else 1
-        limit_w = config.max_multiplus_output_w if config.stored_backstop else None
-        self._limit_w = None if limit_w is None else limit_w / share
+        self._limit_w = armed_w(config) if config.stored_backstop else None
         self._dry_run = config.dry_run
         self._site = site
         self._found = found
@@ -45,7 +47,7 @@ class Backstop:
     def again(self) -> None:
         """The setting has served as the control point meanwhile."""
         self._due_at = -math.inf
-        self._armed = False
+        self._armed = self._spent = False
 
     def standing_w(self) -> Optional[float]:
         """The limit of ours that acts by the setting while the override is written, W."""
@@ -57,7 +59,9 @@ class Backstop:
 
     @property
     def warning(self) -> Optional[str]:
-        """That what was stored does not stand any more: a user's doing, and his right."""
+        """That what was stored does not stand any more, a user's doing and right, or can't be."""
+        if self._spent and self._beside_override():
+            return SPENT
         point = methods.ess_setting_point(self._site)
         if point is None or self._limit_w is None or not self._armed:
             return None
@@ -88,11 +92,13 @@ class Backstop:
         found_w = methods.limit_of(self._found.found(str(point))) if ours else present_w
         known_w = [w for w in (self._limit_w, found_w) if w is not None]
         wanted_w = min(known_w, default=victron.NO_LIMIT_W)
-        if present_w == methods.limit_of(wanted_w):
-            self._armed = ours  # a lower limit of the user's may go at any time
-            return
+        stands = present_w == methods.limit_of(wanted_w)
         higher = present_w is not None and not 0 <= wanted_w <= present_w
         writes_left = self._writer.writes_left(now)
+        self._spent = writes_left <= 0 and not stands and not higher
+        if stands:
+            self._armed = ours  # a lower limit of the user's may go at any time
+            return
         # Nor is it raised with the last write of the day: that is kept for a decrease.
         if writes_left <= 0 or (higher and (writes_left == 1 or not effect.lasts(now))):
             return

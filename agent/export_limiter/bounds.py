@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import List, NamedTuple, Optional, Sequence
 
-from export_limiter.config import Config
+from export_limiter.config import Config, armed_w
 from export_limiter.learning import HUNTING_SKEW_S, Hunting
 from export_limiter.recent import Hold, Recent
 
@@ -51,8 +51,8 @@ class OutputLimit:
     """
 
     def __init__(self, limit_w: float, config: Config) -> None:
-        self._limit_w = limit_w
-        self._share_w = limit_w / config.phase_count if config.per_phase == "strict" else limit_w
+        self._limit_w = float(math.floor(limit_w))  # as a cap is written
+        self._share_w = armed_w(config) or limit_w
         self._other = Recent()
 
     def bounds(self, other_w: Optional[float], stored: bool, per_phase: bool, now: float) -> Bounds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 METHOD_NAMES = ("ac_power_limit", "phase_power_limit", "max_power", "ess_override", "ess_setting")
@@ -110,6 +111,17 @@ def summary(config: Config) -> str:
     shown = ["none" if limit_w is None else "%s W" % _plain(limit_w) for limit_w in limits_w]
     text = "output limit %s, export limit %s, methods " % tuple(shown) + ", ".join(config.methods)
     return text + (", dry run: nothing is written" if config.dry_run else "")
+
+
+def armed_w(config: Config) -> Optional[float]:
+    """The cap that keeps the output limit by itself, W; with ``per_phase`` strict it is one share.
+
+    In whole watts, as a cap is written, and not above the limit.
+    """
+    if config.max_multiplus_output_w is None:
+        return None
+    share = config.phase_count if config.per_phase == "strict" else 1
+    return max(1.0, float(math.floor(config.max_multiplus_output_w / share)))
 
 
 def failsafe_limit_w(config: Config, pv_inverter: bool) -> float:

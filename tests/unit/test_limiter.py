@@ -315,3 +315,15 @@ def test_an_output_limit_is_armed_before_it_is_needed():
     decision = limiter.decide(Measurement(2_000.0, 2_000.0), 0.0)
 
     assert (decision.cap_w, decision.state) == (5_000.0, MONITORING)
+
+
+def test_a_share_that_is_no_whole_number_is_walked_down_to_and_held():
+    limiter = Limiter(Config(max_multiplus_output_w=5000.0, per_phase="strict"))
+
+    for second in range(20):
+        output_w = min(6000.0, limiter.cap_w or math.inf)
+        decision = limiter.decide(Measurement(output_w, output_w), float(second))
+        limiter.wrote(float(round(decision.cap_w)), float(second))  # as it is written
+
+    assert limiter.cap_w == 1666
+    assert decision.reason == "output is held at the cap"

@@ -670,6 +670,34 @@ def test_a_backstop_that_a_user_takes_away_after_the_settings_restarted_is_his(t
     assert any("stored limit was raised or cleared" in text for text in rig.status["warnings"])
 
 
+def test_a_backstop_that_can_not_be_stored_any_more_today_is_told(tmp_path):
+    rig = Rig(tmp_path, stored_writes_per_day=1)
+    rig.run(30)
+    rig.bus.tell(SETTINGS, **{SETTING: -1.0})
+    rig.run(5)
+    earlier = {**rig.status, "stored_writes_at": [999.0]}
+    again = Rig(tmp_path, rig.bus.services, earlier, stored_writes_per_day=1)
+
+    again.run(30)
+    told = again.status["warnings"]
+    again.bus.tell(SETTINGS, **{SETTING: 4000.0})
+    again.run(2)
+
+    assert again.caps(SETTING) == []
+    assert [text.partition(",")[0] for text in told] == ["the limit is not stored"]
+    assert again.status["warnings"] == []
+
+
+def test_a_limit_that_is_no_whole_number_is_stored_and_not_exceeded(tmp_path):
+    rig = Rig(tmp_path, max_multiplus_output_w=4999.6)
+
+    rig.run(60)
+
+    assert rig.caps(SETTING) == [4999]
+    assert rig.status["cap_w"] == 4999
+    assert rig.status["reason"] == "output is held at the cap"
+
+
 def test_a_lower_setting_of_the_user_that_goes_leaves_the_backstop(tmp_path):
     services = ess_site()
     services[SETTINGS][SETTING] = 3000.0
@@ -702,6 +730,26 @@ def two_systems(tmp_path, **config):
     rig = Rig(tmp_path, {**ess_site(), SECOND: {**second, "/Ac/ActiveIn/ActiveInput": 0}}, **config)
     rig.run(20)
     return rig
+
+
+def test_a_setting_that_was_walked_down_meanwhile_is_the_limit_again(tmp_path):
+    rig = two_systems(tmp_path)
+    rig.bus.tell(SECOND, **{OUT: 0})
+    rig.run(100)
+    armed = rig.caps(SETTING)
+
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 1})
+    rig.run(60)
+    rig.bus.tell(SECOND, **{OUT: 2000})
+    rig.run(100)
+    walked = rig.caps(SETTING)
+    rig.bus.tell(SYSTEM, **{"/DynamicEss/Active": 0})
+    rig.bus.tell(SECOND, **{OUT: 0})
+    rig.run(200)
+
+    assert armed == [5000]
+    assert walked == [5000, 4000, 3000]
+    assert rig.caps(SETTING) == [5000, 4000, 3000, 5000]
 
 
 def test_an_inverter_that_goes_away_leaves_its_part_of_the_limit_to_itself(tmp_path):

@@ -473,15 +473,16 @@ def test_the_backstop_is_not_put_back_with_the_last_write_of_the_day(tmp_path):
     assert rig.values == [3000]
 
 
-def test_with_strict_phases_the_backstop_is_one_share(rig):
+@pytest.mark.parametrize(("limit_w", "share_w"), [(9000.0, 3000), (5000.0, 1666)])
+def test_with_strict_phases_the_backstop_is_one_share(rig, limit_w, share_w):
     rig.override()
-    config = Config(max_multiplus_output_w=9000.0, per_phase="strict")
+    config = Config(max_multiplus_output_w=limit_w, per_phase="strict")
     backstop = Backstop(config, rig.site, rig.found, rig.writer)
 
-    backstop.arm(9000.0, effect_of(), 0.0)  # not yet down at the share
-    backstop.arm(3000.0, effect_of(), 1.0)
+    backstop.arm(limit_w, effect_of(), 0.0)  # not yet down at the share
+    backstop.arm(share_w, effect_of(), 1.0)
 
-    assert rig.values == [3000]
+    assert rig.values == [share_w]
 
 
 def test_an_answer_of_the_point_before_is_no_cap_of_this_one(rig):
