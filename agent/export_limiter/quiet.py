@@ -22,7 +22,8 @@ class Quiet(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is logged."""
         now = self._clock()
-        if len(self._times) == LINES and now - self._times[0] < WITHIN_S:
+        full = len(self._times) == LINES and now - self._times[0] < WITHIN_S
+        if full and record.levelno < logging.ERROR:  # an error is the last line of a process
             self._left_out += 1
             return False
         self._times.append(now)

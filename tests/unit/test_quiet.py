@@ -74,9 +74,13 @@ def test_the_last_lines_are_logged_whatever_came_before(log):
     ]
 
 
-def test_warnings_and_errors_have_the_same_bound(log):
+def test_an_error_is_logged_whatever_came_before(log):
     log.story(LINES - 2, "found the meter")
     log.story(200, "refused", logging.WARNING)
-    log.story(200, "broken", logging.ERROR)
 
-    assert log.lines[LINES - 2 :] == [("WARNING", "refused")] * 2
+    log.story(1, "the bus is gone", logging.ERROR)
+
+    assert log.lines[LINES - 2 :] == [
+        *[("WARNING", "refused")] * 2,
+        ("ERROR", "the bus is gone (lines left out before this one: 198)"),
+    ]
