@@ -40,13 +40,16 @@ class Stage:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._fleet: Fleet | None = None
+        self._closed = False
         self._controllers = 0
         self._numbers = count(1)
         self.repository = Repository(directory / "git")
 
     @property
     def fleet(self) -> Fleet:
-        """The fleet, made when it is asked for first."""
+        """The fleet, made when it is asked for first; raises RuntimeError after the end."""
+        if self._closed:
+            raise RuntimeError("the stage is closed")
         if self._fleet is None:
             self._fleet = Fleet.create([], self._directory / "fleet")
         return self._fleet
@@ -73,6 +76,7 @@ class Stage:
 
     def close(self) -> None:
         """End the fleet."""
+        self._closed = True
         if self._fleet is not None:
             self._fleet.close()
 
@@ -95,6 +99,7 @@ class Ahead:
         self._make_directory = make_directory
         self._stages: dict[str, Stage] = {}
         self._stories: dict[str, Future[Any]] = {}
+        self._crew: Crew | None = None
         self._pool = ThreadPoolExecutor(TESTS_AT_A_TIME)
         self._tests: dict[str, Future[None]] = {}
         tales = []
@@ -128,7 +133,7 @@ class Ahead:
     def close_all(self) -> None:
         """End what is left."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._tales:
+        if self._crew:
             self._crew.close()
         for stage in list(self._stages.values()):
             stage.close()
@@ -149,9 +154,9 @@ class Ahead:
 
     def _recruit(self, tales: list[Tale]) -> dict[Tale, list[Future[Any]]]:
         stage = self._stages["crew"] = Stage(self._make_directory("crew"))
-        self._crew = Crew(stage.fleet, stage.repository)
+        self._crew = crew = Crew(stage.fleet, stage.repository)
         return {
-            tale: [self._crew.play(tale.story, *arguments) for arguments in tale.arguments]
+            tale: [crew.play(tale.story, *arguments) for arguments in tale.arguments]
             for tale in tales
         }
 

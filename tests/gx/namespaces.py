@@ -67,6 +67,7 @@ class Namespaces:
         self.pid = pid
         self.workdir = workdir
         self._holder = holder
+        self._closed = False
 
     @classmethod
     def start(cls, workdir: Path, inherited: Sequence[int] = ()) -> "Namespaces":
@@ -120,7 +121,10 @@ class Namespaces:
         return done.stdout
 
     def close(self) -> None:
-        """End every process inside and wait until the kernel has undone the mounts."""
+        """End every process inside and wait until the kernel has undone the mounts; once."""
+        if self._closed:  # the number may be another process's by now
+            return
+        self._closed = True
         kill_and_wait(self.pid)
         if self._holder:
             self._holder.communicate()
