@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -100,17 +100,17 @@ class Ahead:
         self._stages: dict[str, Stage] = {}
         self._stories: dict[str, Future[Any]] = {}
         self._crew: Crew | None = None
-        self._pool = ThreadPoolExecutor(TESTS_AT_A_TIME)
+        self._turn = threading.Semaphore(TESTS_AT_A_TIME)
         self._tests: dict[str, Future[None]] = {}
         tales = []
         for item in items:
             module = item.module
             if is_test_ahead(item):
-                self._tests[item.nodeid] = self._pool.submit(self._play, item)
+                self._tests[item.nodeid] = self._begin_test(item)
             if module.__name__ not in self._stories and hasattr(module, "play_ahead"):
                 self._stories[module.__name__] = self._begin(module)
             tales += [tale] if (tale := tale_of(item)) else []
-        self._tales = _in_background(lambda: self._recruit(tales)) if tales else None
+        self._tales = self._begin_tales(tales) if tales else None
 
     def story(self, module: ModuleType) -> Any:
         """Wait for the end of a module's story; what it raised is raised here."""
@@ -124,7 +124,7 @@ class Ahead:
     def end(self, item: pytest.Item) -> None:
         """Wait for the end of a test that is played ahead; what it raised is raised here."""
         played = self._tests.pop(item.nodeid, None)
-        played.result() if played else self._play(item)
+        played.result() if played else self._play(item, self._make_directory("test"))
 
     def close(self, module: ModuleType) -> None:
         """End what a module's story needed."""
@@ -132,7 +132,6 @@ class Ahead:
 
     def close_all(self) -> None:
         """End what is left."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
         if self._crew:
             self._crew.close()
         for stage in list(self._stages.values()):
@@ -143,8 +142,17 @@ class Ahead:
         stage = self._stages[name] = Stage(self._make_directory(name.rpartition("_")[2]))
         return _in_background(lambda: module.play_ahead(stage))
 
-    def _play(self, item: pytest.Item) -> None:
-        stage = self._stages[item.nodeid] = Stage(self._make_directory("test"))
+    def _begin_test(self, item: pytest.Item) -> Future[None]:
+        directory = self._make_directory("test")  # not in the thread: pytest makes them in one
+
+        def play() -> None:
+            with self._turn:
+                self._play(item, directory)
+
+        return _in_background(play)
+
+    def _play(self, item: pytest.Item, directory: Path) -> None:
+        stage = self._stages[item.nodeid] = Stage(directory)
         try:
             item.function(stage)
             touched = stage.touched()
@@ -152,8 +160,11 @@ class Ahead:
             stage.close()
         assert not touched, f"something made the root writable: {', '.join(touched)}"
 
-    def _recruit(self, tales: list[Tale]) -> dict[Tale, list[Future[Any]]]:
+    def _begin_tales(self, tales: list[Tale]) -> Future[dict[Tale, list[Future[Any]]]]:
         stage = self._stages["crew"] = Stage(self._make_directory("crew"))
+        return _in_background(lambda: self._recruit(tales, stage))
+
+    def _recruit(self, tales: list[Tale], stage: Stage) -> dict[Tale, list[Future[Any]]]:
         self._crew = crew = Crew(stage.fleet, stage.repository)
         return {
             tale: [crew.play(tale.story, *arguments) for arguments in tale.arguments]
