@@ -10,7 +10,7 @@ import math
 from typing import Optional
 
 from export_limiter import methods, victron
-from export_limiter.config import Config, armed_w
+from export_limiter.config import Config, armed_w, floor_w
 from export_limiter.effect import Effect
 from export_limiter.files import FoundValues
 from export_limiter.inverters import Site
@@ -37,7 +37,9 @@ class Backstop:
     """
 
     def __init__(self, config: Config, site: Site, found: FoundValues, writer: Writer) -> None:
-        self._limit_w = armed_w(config) if config.stored_backstop else None
+        limit_w = armed_w(config) if config.stored_backstop else None
+        # No cap comes below the floor, though a share may lie there.
+        self._limit_w = None if limit_w is None else max(floor_w(config), limit_w)
         self._dry_run = config.dry_run
         self._site = site
         self._found = found

@@ -473,7 +473,10 @@ def test_the_backstop_is_not_put_back_with_the_last_write_of_the_day(tmp_path):
     assert rig.values == [3000]
 
 
-@pytest.mark.parametrize(("limit_w", "share_w"), [(9000.0, 3000), (5000.0, 1666)])
+@pytest.mark.parametrize(
+    ("limit_w", "share_w"),
+    [(9000.0, 3000), (5000.0, 1666), pytest.param(2000.0, 1000, id="below the floor")],
+)
 def test_with_strict_phases_the_backstop_is_one_share(rig, limit_w, share_w):
     rig.override()
     config = Config(max_multiplus_output_w=limit_w, per_phase="strict")
